@@ -1,0 +1,94 @@
+//! Sizes and durations as people write them, for configuration and messages.
+
+use std::time::Duration;
+
+/// Reads a size in bytes: `1024`, `10 MiB`, `1.5GB`. Units are B, kB, MB, GB, TB (powers of 1,000)
+/// and KiB, MiB, GiB, TiB (powers of 1,024), in any case.
+///
+/// # Errors
+/// The text is no number with a known unit, or does not fit 64 bits.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    const UNITS: &[(&str, u64)] = &[
+        ("", 1),
+        ("b", 1),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("tb", 1_000_000_000_000),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+    ];
+    let scaled = scale(text, UNITS).ok_or_else(|| {
+        format!("\"{text}\" is not a size; write bytes or a unit, such as 10485760 or \"10 MiB\"")
+    })?;
+    Ok(scaled as u64)
+}
+
+/// Reads a duration: `90`, `90s`, `500ms`, `15m`, `24h`, `7d`. A bare number is seconds.
+///
+/// # Errors
+/// The text is no number with a known unit.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    const UNITS: &[(&str, u64)] =
+        &[("", 1_000), ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let millis = scale(text, UNITS)
+        .ok_or_else(|| format!("\"{text}\" is not a duration; write a unit, such as 30s, 15m, 24h or 7d"))?;
+    Ok(Duration::from_millis(millis as u64))
+}
+
+fn scale(text: &str, units: &[(&str, u64)]) -> Option<f64> {
+    let text = text.trim().to_lowercase();
+    let split = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '_')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = units.iter().find(|(name, _)| *name == unit.trim())?.1;
+    let scaled = number.replace('_', "").parse::<f64>().ok()? * factor as f64;
+    // 2^63 keeps the value inside what both databases store.
+    (scaled.is_finite() && scaled < 9.2e18).then_some(scaled)
+}
+
+/// Prints a size for people: `0 B`, `1.5 KiB`, `100.0 MiB`.
+pub fn display_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    let mut scaled = bytes as f64 / 1_024.0;
+    let mut unit = 0;
+    while scaled >= 1_024.0 && unit + 1 < UNITS.len() {
+        scaled /= 1_024.0;
+        unit += 1;
+    }
+    format!("{scaled:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_with_and_without_units() {
+        assert_eq!(parse_bytes("104857600"), Ok(104_857_600));
+        assert_eq!(parse_bytes("10 MiB"), Ok(10_485_760));
+        assert_eq!(parse_bytes("1.5kb"), Ok(1_500));
+        assert!(parse_bytes("ten").is_err());
+        assert!(parse_bytes("-1").is_err());
+        assert!(parse_bytes("99999999999999999999").is_err());
+    }
+
+    #[test]
+    fn durations_read_with_and_without_units() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_duration("500 ms"), Ok(Duration::from_millis(500)));
+        assert!(parse_duration("7 weeks").is_err());
+    }
+
+    #[test]
+    fn sizes_print_for_people() {
+        assert_eq!(display_bytes(1_023), "1023 B");
+        assert_eq!(display_bytes(1_536), "1.5 KiB");
+        assert_eq!(display_bytes(104_857_600), "100.0 MiB");
+    }
+}
