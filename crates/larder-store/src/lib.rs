@@ -1,1 +1,40 @@
-//! larder-store
+//! Where bytes lie: one interface over the local disk, memory and, later, any S3 bucket.
+//!
+//! [`Store`] has few methods, each atomic and durable as its documentation says; [`StoreExt`] adds
+//! the conveniences. [`LocalStore`] keeps plain files under a folder, [`MemoryStore`] keeps bytes
+//! for tests, [`MeteredStore`] is a store around a store that counts what passes. Nothing here
+//! knows of assets or records: a [`Place`] is just where bytes lie.
+//!
+//! ```
+//! use larder_store::{MemoryStore, Place, Store, StoreExt, PutOptions};
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), larder_store::Error> {
+//! let store = MemoryStore::new();
+//! let place: Place = "media/beach.jpg".parse()?;
+//! let stat = store.put_bytes(&place, "bytes", PutOptions::default()).await?;
+//! assert_eq!(stat.size_bytes, 5);
+//! assert_eq!(store.read_all(&place, 1_024).await?, "bytes");
+//! # Ok(()) }
+//! ```
+
+mod body;
+mod error;
+mod ext;
+mod listing;
+mod local;
+mod memory;
+mod metered;
+mod place;
+mod store;
+
+pub use body::{Body, ByteStream, FileBody, stream_of};
+pub use error::{BoxError, Error, Result};
+pub use ext::StoreExt;
+pub use listing::{Entry, LIST_LIMIT_MAX, ListOptions, Listing};
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use metered::MeteredStore;
+pub use place::{PLACE_BYTES_MAX, PREFIX_BYTES_MAX, Place, PlaceError, SEGMENT_BYTES_MAX};
+pub use store::{
+    Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,
+    RenameOptions, Stat, Store,
+};

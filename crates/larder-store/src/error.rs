@@ -1,0 +1,224 @@
+//! What can go wrong in a store, by what the caller can do about it.
+
+use std::path::PathBuf;
+
+use larder_core::{Code, Fault};
+
+use crate::place::{Place, PlaceError};
+
+/// Any error, as it travels through streams and sources.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of a store's operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation of a store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing lies at the place.
+    #[error("nothing lies at {place}")]
+    NotFound {
+        /// Where it was looked for.
+        place: Place,
+    },
+    /// The operation's [`Condition`](crate::Condition) does not hold; nothing was changed.
+    #[error("what lies at {place} is not what the condition asks for")]
+    Precondition {
+        /// Where the condition was checked.
+        place: Place,
+    },
+    /// The store can't hold bytes at this place as long as its neighbours lie where they lie (a file
+    /// where a folder is needed, or the reverse), or at all (too long for the file system). The bytes
+    /// fit at [`Place::escaped`].
+    #[error("{place} is blocked: {reason}")]
+    Blocked {
+        /// Where the bytes were to lie.
+        place: Place,
+        /// What is in the way.
+        reason: &'static str,
+    },
+    /// The range of an [`OpenOptions`](crate::OpenOptions) holds no byte of what lies there.
+    #[error("the range lies outside the {size_bytes} bytes at {place}")]
+    Range {
+        /// What was opened.
+        place: Place,
+        /// How many bytes there are.
+        size_bytes: u64,
+    },
+    /// The request is wrong and stays wrong.
+    #[error("{detail}")]
+    Invalid {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The store has no room left; nothing was changed.
+    #[error("no room left for {place}")]
+    Full {
+        /// Where the bytes were to lie.
+        place: String,
+        /// What the store said.
+        #[source]
+        source: BoxError,
+    },
+    /// The store does not answer, or not now; nothing is known to have been changed.
+    #[error("the store failed at {place}")]
+    Unavailable {
+        /// What the operation was about.
+        place: String,
+        /// What the store said.
+        #[source]
+        source: BoxError,
+    },
+    /// The process lacks a permission, which only an operator can give.
+    #[error("no permission for {}", path.as_ref().map_or(place.clone(), |path| path.display().to_string()))]
+    Denied {
+        /// What the operation was about.
+        place: String,
+        /// The file or folder on this machine, for stores that have one.
+        path: Option<PathBuf>,
+        /// What the store said.
+        #[source]
+        source: BoxError,
+    },
+    /// The incoming stream of a `put` failed; nothing was changed. Holds the stream's own error, which
+    /// can be downcast.
+    #[error("the incoming bytes broke off")]
+    Body(#[source] BoxError),
+    /// Stored bytes are damaged, or fewer than the store said.
+    #[error("the bytes at {place} are damaged: {detail}")]
+    Corrupt {
+        /// Where they lie.
+        place: Place,
+        /// What is wrong with them.
+        detail: String,
+    },
+    /// A defect of this crate or an answer of the system that it does not know.
+    #[error("unexpected failure at {place}")]
+    Internal {
+        /// What the operation was about.
+        place: String,
+        /// What happened.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl Error {
+    /// The kind of the error as a short word, for metrics and logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Precondition { .. } => "precondition",
+            Self::Blocked { .. } => "blocked",
+            Self::Range { .. } => "range",
+            Self::Invalid { .. } => "invalid",
+            Self::Full { .. } => "full",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Denied { .. } => "denied",
+            Self::Body(_) => "body",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Internal { .. } => "internal",
+        }
+    }
+}
+
+impl From<PlaceError> for Error {
+    fn from(error: PlaceError) -> Self {
+        Self::Invalid { detail: error.to_string() }
+    }
+}
+
+impl From<Error> for Fault {
+    /// Names cause and remedy. A [`Fault`] that the incoming stream of a `put` carried comes back as
+    /// itself.
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let (code, remedy) = match error {
+            Error::Body(source) => return fault_of_body(source),
+            Error::NotFound { .. } => (Code::AssetNotFound, ""),
+            Error::Precondition { .. } => (Code::PreconditionFailed, "read it again and repeat the request"),
+            Error::Blocked { .. } => {
+                (Code::Conflict, "choose a key that is neither the folder of another one nor too long")
+            }
+            Error::Range { .. } => (Code::RangeNotSatisfiable, "ask for a range within the size"),
+            Error::Invalid { .. } => (Code::InvalidRequest, "choose another key"),
+            Error::Full { .. } => (
+                Code::StorageFull,
+                "free some room on the store: `larder gc` removes what nothing needs; or enlarge it",
+            ),
+            Error::Unavailable { .. } => (Code::BackendUnavailable, "try again later"),
+            Error::Denied { path: Some(_), .. } => (
+                Code::BackendUnavailable,
+                "give the user that runs larder read and write permission on the folder (chown, chmod, or a mount \
+                 that is not read-only), or choose another one with LARDER_DATA_DIR",
+            ),
+            Error::Denied { path: None, .. } => {
+                (Code::BackendUnavailable, "give larder's credentials the permission it lacks")
+            }
+            Error::Corrupt { .. } => (Code::StoredBytesCorrupt, "restore the file from a backup"),
+            Error::Internal { .. } => (Code::Internal, "report this with the log"),
+        };
+        let fault = Self::new(code, detail).remedy(remedy);
+        match error {
+            Error::Full { source, .. }
+            | Error::Unavailable { source, .. }
+            | Error::Denied { source, .. }
+            | Error::Internal { source, .. } => fault.caused_by(source),
+            _ => fault,
+        }
+    }
+}
+
+fn fault_of_body(source: BoxError) -> Fault {
+    let source = match source.downcast::<Fault>() {
+        Ok(fault) => return *fault,
+        Err(source) => source,
+    };
+    match source.downcast::<Error>() {
+        // Bytes that came out of a store: its failure is the failure.
+        Ok(error) => Fault::from(*error),
+        Err(source) => Fault::new(Code::BodyIncomplete, "the incoming bytes broke off")
+            .remedy("send the whole body again")
+            .caused_by(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fault_of_an_incoming_body_comes_back_as_itself() {
+        let own = Fault::new(Code::FileTooLarge, "11 bytes").remedy("raise the limit");
+        assert_eq!(Fault::from(Error::Body(Box::new(own.clone()))), own);
+    }
+
+    #[test]
+    fn a_copy_out_of_a_failing_store_is_that_stores_failure() {
+        let inner = Error::Unavailable { place: "a".into(), source: "gone".into() };
+        assert_eq!(Fault::from(Error::Body(Box::new(inner))).code, Code::BackendUnavailable);
+    }
+
+    #[test]
+    fn a_client_that_hangs_up_is_an_incomplete_body() {
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(Fault::from(Error::Body(Box::new(reset))).code, Code::BodyIncomplete);
+    }
+
+    #[test]
+    fn a_full_disk_suggests_cleaning_up() {
+        let fault = Fault::from(Error::Full { place: "a".into(), source: "ENOSPC".into() });
+        assert_eq!(fault.code, Code::StorageFull);
+        assert!(fault.remedy.contains("larder gc"));
+        assert_eq!(fault.source.unwrap().to_string(), "ENOSPC");
+    }
+
+    #[test]
+    fn a_folder_without_permission_is_named() {
+        let error =
+            Error::Denied { place: "a".into(), path: Some("/srv/media".into()), source: "EACCES".into() };
+        let fault = Fault::from(error);
+        assert!(fault.detail.contains("/srv/media"), "{}", fault.detail);
+        assert!(fault.remedy.contains("permission"), "{}", fault.remedy);
+    }
+}

@@ -1,0 +1,252 @@
+//! The interface of every store.
+
+use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use larder_core::Timestamp;
+
+use crate::{
+    body::{Body, ByteStream},
+    error::{Error, Result},
+    listing::{ListOptions, Listing},
+    place::Place,
+};
+
+/// The identity of the bytes at a place: while two fingerprints of a place are equal, so are its
+/// bytes.
+///
+/// `<inode>-<mtime in ns>-<size>` in hexadecimal on a disk, the ETag on S3, a counter in memory.
+/// Compare it, never take it apart. A rename keeps it on a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fingerprint(Box<str>);
+
+impl Fingerprint {
+    /// A fingerprint that was once printed.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The fingerprint as text, to be kept in a record.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a store with [`Capabilities::attributes`] keeps beside the bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Media type (RFC 9110, section 8.3).
+    pub content_type: Option<String>,
+    /// Cache lifetime (RFC 9111, section 5.2).
+    pub cache_control: Option<String>,
+    /// User metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What is known of the bytes at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// How many there are.
+    pub size_bytes: u64,
+    /// Which ones they are.
+    pub fingerprint: Fingerprint,
+    /// When they were written.
+    pub modified: Timestamp,
+    /// What was put with them; empty where [`Capabilities::attributes`] is false.
+    pub attributes: Attributes,
+}
+
+/// What a store can do beyond the least; contract suites are driven by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// [`Attributes`] are kept. Where they are not, they are ignored: the catalogue holds them.
+    pub attributes: bool,
+    /// [`Condition::IfAbsent`] is atomic: of any number of racing creators exactly one wins.
+    pub create_if_absent: bool,
+    /// [`Condition::IfMatch`] is atomic.
+    pub replace_if_match: bool,
+    /// Bytes are files of this machine: [`Store::local_path`] names them and [`Body::File`] holds
+    /// them open.
+    pub local_files: bool,
+    /// Places share a tree of folders: bytes at `a` block `a/b`
+    /// ([`Error::Blocked`](crate::Error::Blocked)).
+    pub folders_block: bool,
+}
+
+/// What must hold at a place for a change to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing: whatever lies there is replaced.
+    #[default]
+    None,
+    /// Nothing lies there.
+    IfAbsent,
+    /// The bytes of this fingerprint lie there.
+    IfMatch(Fingerprint),
+}
+
+/// Options of [`Store::put`].
+#[derive(Debug, Clone, Default)]
+pub struct PutOptions {
+    /// What to keep beside the bytes, where the store can.
+    pub attributes: Attributes,
+    /// What must hold for the bytes to be put.
+    pub condition: Condition,
+    /// How many bytes will come, if that is known; only a hint.
+    pub size_hint: Option<u64>,
+}
+
+/// Options of [`Store::open`].
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// The bytes wanted, all if absent. Cut to the size; must hold at least one existing byte.
+    pub range: Option<Range<u64>>,
+}
+
+impl OpenOptions {
+    /// The range to read of `size_bytes` bytes.
+    pub(crate) fn resolve(&self, place: &Place, size_bytes: u64) -> Result<Range<u64>> {
+        let Some(Range { start, end }) = self.range.clone() else {
+            return Ok(0..size_bytes);
+        };
+        let end = end.min(size_bytes);
+        if start < end { Ok(start..end) } else { Err(Error::Range { place: place.clone(), size_bytes }) }
+    }
+}
+
+/// Options of [`Store::copy`].
+#[derive(Debug, Clone, Default)]
+pub struct CopyOptions {
+    /// What must hold at the target.
+    pub condition: Condition,
+}
+
+/// Options of [`Store::rename`].
+#[derive(Debug, Clone, Default)]
+pub struct RenameOptions {
+    /// What must hold at the target.
+    pub condition: Condition,
+}
+
+/// Bytes being read.
+#[derive(Debug)]
+pub struct Opened {
+    /// What is known of the whole bytes that were opened; never of what lies there a moment later.
+    pub stat: Stat,
+    /// Which of them `body` gives.
+    pub range: Range<u64>,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// Where bytes lie. Wrappers (metrics, faults, retries) are stores around stores.
+///
+/// Places below `.larder/` are Larder's own: they work as any other, and listing leaves them out
+/// unless the prefix asks for them.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// What this store can do beyond the least.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The file that holds the bytes of a place, for servers that send files by name
+    /// (`X-Sendfile`); `None` where [`Capabilities::local_files`] is false. Does not look whether
+    /// the file exists.
+    fn local_path(&self, place: &Place) -> Option<PathBuf>;
+
+    /// Puts bytes at a place, all or nothing: readers see the old bytes or the new ones, and after
+    /// an error or a dropped future nothing has changed and nothing is left over. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// [`Precondition`](crate::Error::Precondition), [`Blocked`](crate::Error::Blocked),
+    /// [`Full`](crate::Error::Full), [`Body`](crate::Error::Body) with the stream's own error,
+    /// [`Denied`](crate::Error::Denied), [`Unavailable`](crate::Error::Unavailable).
+    async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat>;
+
+    /// Opens the bytes at a place.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound), [`Range`](crate::Error::Range),
+    /// [`Denied`](crate::Error::Denied), [`Unavailable`](crate::Error::Unavailable).
+    async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened>;
+
+    /// Tells what lies at a place.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound), [`Denied`](crate::Error::Denied),
+    /// [`Unavailable`](crate::Error::Unavailable).
+    async fn stat(&self, place: &Place) -> Result<Stat>;
+
+    /// Lists places in bytewise order, page by page. What changes meanwhile may or may not be seen;
+    /// what does not change is seen exactly once.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::Error::Denied), [`Unavailable`](crate::Error::Unavailable).
+    async fn list(&self, options: ListOptions) -> Result<Listing>;
+
+    /// Removes the bytes at a place and says whether any were there. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::Error::Denied), [`Unavailable`](crate::Error::Unavailable).
+    async fn remove(&self, place: &Place) -> Result<bool>;
+
+    /// Copies bytes within the store; all or nothing and durable as [`put`](Self::put), attributes
+    /// included.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound) for `from`; else as [`put`](Self::put) for `to`.
+    async fn copy(&self, from: &Place, to: &Place, options: CopyOptions) -> Result<Stat>;
+
+    /// Moves bytes within the store, durably. Atomic on a disk and in memory; on S3 a copy and a
+    /// removal, of which a crash may leave the first. Onto itself it changes nothing.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound) for `from`; else as [`put`](Self::put) for `to`.
+    async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat>;
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn local_path(&self, place: &Place) -> Option<PathBuf> {
+        (**self).local_path(place)
+    }
+
+    async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat> {
+        (**self).put(place, body, options).await
+    }
+
+    async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened> {
+        (**self).open(place, options).await
+    }
+
+    async fn stat(&self, place: &Place) -> Result<Stat> {
+        (**self).stat(place).await
+    }
+
+    async fn list(&self, options: ListOptions) -> Result<Listing> {
+        (**self).list(options).await
+    }
+
+    async fn remove(&self, place: &Place) -> Result<bool> {
+        (**self).remove(place).await
+    }
+
+    async fn copy(&self, from: &Place, to: &Place, options: CopyOptions) -> Result<Stat> {
+        (**self).copy(from, to, options).await
+    }
+
+    async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {
+        (**self).rename(from, to, options).await
+    }
+}
