@@ -1,0 +1,17 @@
+//! Gif
+
+use super::{Format, FormatKind};
+use crate::Error;
+
+pub(super) const KIND: FormatKind = FormatKind {
+    format: Format::Gif,
+    name: "gif",
+    content_type: "image/gif",
+    extension: "gif",
+    doc: "",
+    size: |_| Ok(None),
+    inspect: |_| Err(Error::internal("not there yet")),
+    decode: |_, _, _| Err(Error::internal("not there yet")),
+    animate: None,
+    encode: None,
+};

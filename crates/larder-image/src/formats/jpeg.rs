@@ -1,0 +1,17 @@
+//! Jpeg
+
+use super::{Format, FormatKind};
+use crate::Error;
+
+pub(super) const KIND: FormatKind = FormatKind {
+    format: Format::Jpeg,
+    name: "jpeg",
+    content_type: "image/jpeg",
+    extension: "jpg",
+    doc: "",
+    size: |_| Ok(None),
+    inspect: |_| Err(Error::internal("not there yet")),
+    decode: |_, _, _| Err(Error::internal("not there yet")),
+    animate: None,
+    encode: None,
+};

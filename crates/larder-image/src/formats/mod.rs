@@ -1,0 +1,169 @@
+//! The formats, one file each: header inspection, decode, encode.
+
+mod avif;
+mod bmp;
+mod gif;
+mod jpeg;
+mod png;
+mod tiff;
+mod webp;
+
+use std::fmt;
+
+use crate::picture::Picture;
+use crate::recipe::Quality;
+use crate::{Deadline, Error, Inspection};
+
+/// A format that Larder decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Format {
+    /// JPEG (ITU-T T.81).
+    Jpeg,
+    /// PNG (W3C, third edition).
+    Png,
+    /// GIF (87a and 89a).
+    Gif,
+    /// WebP (RFC 9649).
+    Webp,
+    /// AVIF (AV1 Image File Format 1.1).
+    Avif,
+    /// TIFF (revision 6.0).
+    Tiff,
+    /// BMP (Windows bitmap).
+    Bmp,
+}
+
+/// Every format there is, each the line of its file.
+pub const FORMATS: &[FormatKind] =
+    &[jpeg::KIND, png::KIND, gif::KIND, webp::KIND, avif::KIND, tiff::KIND, bmp::KIND];
+
+/// A line of [`FORMATS`].
+#[derive(Debug)]
+pub struct FormatKind {
+    /// The format.
+    pub format: Format,
+    /// Its name in recipes and records.
+    pub name: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its usual file name extension, without the dot.
+    pub extension: &'static str,
+    /// What is decoded and encoded, for help texts.
+    pub doc: &'static str,
+    /// Width and height as stored, from the first bytes of a file; `None` if they show later.
+    pub(crate) size: fn(&[u8]) -> Result<Option<(u32, u32)>, Error>,
+    /// What the header of a whole file says.
+    pub(crate) inspect: fn(&[u8]) -> Result<Inspection, Error>,
+    /// The picture or the first frame as stored, after the whole file was decoded strictly.
+    pub(crate) decode: fn(&[u8], &Inspection, Deadline) -> Result<Picture, Error>,
+    /// Walks through the frames of an animation, where the format has any.
+    pub(crate) animate: Option<Animate>,
+    /// How to encode, where that is offered.
+    pub(crate) encode: Option<Encode>,
+}
+
+/// Gives every frame, composed to the whole canvas, to the function in its last argument.
+pub(crate) type Animate =
+    fn(&[u8], &Inspection, Deadline, &mut dyn FnMut(Frame<'_>) -> Result<(), Error>) -> Result<(), Error>;
+
+/// A frame of an animation, as it is shown.
+pub(crate) struct Frame<'a> {
+    pub picture: &'a Picture,
+    pub duration_ms: u32,
+}
+
+/// How to encode.
+#[derive(Debug)]
+pub(crate) struct Encode {
+    /// The encoder and its version, recorded beside each variant.
+    pub version: &'static str,
+    /// Whether transparency can be expressed.
+    pub alpha: bool,
+    /// Encodes one picture; its profile, if it still has one, is embedded.
+    pub still: fn(&Picture, Quality) -> Result<Vec<u8>, Error>,
+}
+
+impl Format {
+    /// The line of the table.
+    pub(crate) fn kind(self) -> &'static FormatKind {
+        // The order of the enum and of the table are the same, which a test holds.
+        &FORMATS[self as usize]
+    }
+
+    /// The name in recipes and records.
+    pub fn name(self) -> &'static str {
+        self.kind().name
+    }
+
+    /// The media type.
+    pub fn content_type(self) -> &'static str {
+        self.kind().content_type
+    }
+
+    /// The usual file name extension, without the dot.
+    pub fn extension(self) -> &'static str {
+        self.kind().extension
+    }
+
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        FormatKind::named(name).map(|kind| kind.format)
+    }
+
+    /// Whether files of this format are decoded; all that are in the table are.
+    pub fn can_decode(self) -> bool {
+        true
+    }
+
+    /// Whether pictures are encoded in this format.
+    pub fn can_encode(self) -> bool {
+        self.kind().encode.is_some()
+    }
+
+    pub(crate) fn decodable_names() -> String {
+        FORMATS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl FormatKind {
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        FORMATS.iter().find(|kind| kind.name == name)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The encoder of a format and its version, to be recorded beside a variant; empty if the format is
+/// not encoded. It is no part of a variant's identity.
+pub fn encoder_version(format: Format) -> &'static str {
+    format.kind().encode.as_ref().map_or("", |encode| encode.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::FileType;
+
+    use super::*;
+
+    #[test]
+    fn the_table_follows_the_enum_and_agrees_with_the_file_types() {
+        for kind in FORMATS {
+            assert_eq!(kind.format.kind().name, kind.name);
+            assert_eq!(Format::named(kind.name), Some(kind.format));
+            let file_type = FileType::named(kind.name).unwrap();
+            assert_eq!(file_type.content_type, kind.content_type);
+            assert_eq!(file_type.extension(), kind.extension);
+        }
+    }
+
+    #[test]
+    fn an_encoder_tells_its_version() {
+        for kind in FORMATS {
+            assert_eq!(kind.format.can_encode(), !encoder_version(kind.format).is_empty());
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Tiff
+
+use super::{Format, FormatKind};
+use crate::Error;
+
+pub(super) const KIND: FormatKind = FormatKind {
+    format: Format::Tiff,
+    name: "tiff",
+    content_type: "image/tiff",
+    extension: "tif",
+    doc: "",
+    size: |_| Ok(None),
+    inspect: |_| Err(Error::internal("not there yet")),
+    decode: |_, _, _| Err(Error::internal("not there yet")),
+    animate: None,
+    encode: None,
+};

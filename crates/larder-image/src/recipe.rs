@@ -1,0 +1,426 @@
+//! Recipes: what to make of a picture, as one canonical text.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::formats::Format;
+use crate::picture::Picture;
+use crate::plan::Plan;
+use crate::steps::{self, STEPS, Step};
+use crate::{Error, Orientation};
+
+/// Longest text of a recipe, in bytes. Every step once with its longest argument takes half of it.
+const TEXT_BYTES_MAX: usize = 512;
+
+/// What an output is encoded as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OutputFormat {
+    /// JPEG.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP, still or animated.
+    Webp,
+    /// AVIF.
+    Avif,
+    /// As the input where that can be encoded, else PNG (WebP for animations that are kept).
+    Source,
+}
+
+impl OutputFormat {
+    const ALL: [Self; 5] = [Self::Jpeg, Self::Png, Self::Webp, Self::Avif, Self::Source];
+
+    /// The name in recipes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::Png => "png",
+            Self::Webp => "webp",
+            Self::Avif => "avif",
+            Self::Source => "source",
+        }
+    }
+
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format that a source of format `source` is encoded as.
+    pub fn resolve(self, source: Format, animated: bool) -> Format {
+        match self {
+            Self::Jpeg => Format::Jpeg,
+            Self::Png => Format::Png,
+            Self::Webp => Format::Webp,
+            Self::Avif => Format::Avif,
+            Self::Source if animated => Format::Webp,
+            Self::Source if source.can_encode() => source,
+            Self::Source => Format::Png,
+        }
+    }
+
+    /// What is used where a recipe does not say: JPEG and WebP 85, AVIF 60, at which the three look
+    /// alike; 85 is also what the named sets of earlier applications used.
+    const fn default_quality(self) -> Quality {
+        match self {
+            Self::Png => Quality::Lossless,
+            Self::Avif => Quality::Lossy(60),
+            Self::Jpeg | Self::Webp | Self::Source => Quality::Lossy(85),
+        }
+    }
+}
+
+impl fmt::Display for OutputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How closely an encoder follows the pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quality {
+    /// 1 (smallest) to 100 (closest).
+    Lossy(u8),
+    /// Every pixel as it is.
+    Lossless,
+}
+
+impl fmt::Display for Quality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lossy(value) => value.fmt(f),
+            Self::Lossless => f.write_str("lossless"),
+        }
+    }
+}
+
+/// How a recipe is carried out, apart from the picture it is carried out on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub all_frames: bool,
+    pub keep_profile: bool,
+    pub format: OutputFormat,
+    pub quality: Option<Quality>,
+}
+
+/// What to make of a picture: steps, each at most once.
+///
+/// The text form is `name:argument` joined by commas, in any order; it prints in the order of
+/// [`STEPS`], with format and quality always there, and equal recipes print equally.
+///
+/// ```
+/// # use larder_image::Recipe;
+/// let recipe: Recipe = "quality:80,resize:inside:300x300".parse()?;
+/// assert_eq!(recipe.to_string(), "resize:inside:300x300,format:webp,quality:80");
+/// # Ok::<(), larder_image::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Recipe {
+    text: Arc<str>,
+    steps: Arc<[Box<dyn Step>]>,
+    all_frames: bool,
+    keep_profile: bool,
+    format: OutputFormat,
+    quality: Quality,
+}
+
+impl Recipe {
+    /// The canonical text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the output is encoded as.
+    pub fn format(&self) -> OutputFormat {
+        self.format
+    }
+
+    /// How closely the encoder follows the pixels.
+    pub fn quality(&self) -> Quality {
+        self.quality
+    }
+
+    /// Whether an animation stays one.
+    pub fn keeps_animation(&self) -> bool {
+        self.all_frames && matches!(self.format, OutputFormat::Webp | OutputFormat::Source)
+    }
+
+    /// Whether the colours and their profile stay as they are.
+    pub fn keeps_profile(&self) -> bool {
+        self.keep_profile
+    }
+
+    /// Name and argument of every step that prints, in the order of work.
+    pub fn steps(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text.split(',').filter_map(|step| step.split_once(':'))
+    }
+
+    /// The same recipe for another format. A lossy quality is kept; one that the format cannot have,
+    /// or that was the other format's default, becomes the new format's default.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] where the format cannot do what the recipe asks for (`profile:keep` in AVIF).
+    pub fn with_format(&self, format: OutputFormat) -> Result<Self, Error> {
+        let was_default = self.quality == self.format.default_quality();
+        let quality = match self.quality {
+            Quality::Lossy(_) if !was_default => self.quality,
+            Quality::Lossless if format == OutputFormat::Webp => self.quality,
+            _ => format.default_quality(),
+        };
+        self.rewritten(format, quality)
+    }
+
+    /// The same recipe at another quality.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] if the format does not have that quality.
+    pub fn with_quality(&self, quality: Quality) -> Result<Self, Error> {
+        self.rewritten(self.format, quality)
+    }
+
+    fn rewritten(&self, format: OutputFormat, quality: Quality) -> Result<Self, Error> {
+        let kept = self.steps().filter(|(name, _)| !matches!(*name, "format" | "quality"));
+        let mut text: String = kept.map(|(name, argument)| format!("{name}:{argument},")).collect();
+        text += &format!("format:{format},quality:{quality}");
+        text.parse()
+    }
+
+    /// What the recipe means for this picture.
+    pub(crate) fn plan(&self, source: &Picture, orientation: Orientation) -> Result<Plan, Error> {
+        let mut plan = Plan::new(source, orientation);
+        for step in self.steps.iter() {
+            step.plan(&mut plan, source)?;
+        }
+        plan.check_growth(source)?;
+        Ok(plan)
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut slots = parse_steps(text)?;
+        let mut settings =
+            Settings { all_frames: false, keep_profile: false, format: OutputFormat::Webp, quality: None };
+        for step in slots.iter().flatten() {
+            step.settle(&mut settings);
+        }
+        let Settings { all_frames, keep_profile, format, .. } = settings;
+        let quality = settle_quality(format, settings.quality)?;
+        if keep_profile && format == OutputFormat::Avif {
+            return Err(Error::recipe("profile:keep is not possible with format:avif; use profile:srgb"));
+        }
+        let mut canonical = String::new();
+        for (kind, slot) in STEPS.iter().zip(&mut slots) {
+            slot.take_if(|step| step.is_default());
+            if let Some(step) = slot.as_ref().filter(|_| !matches!(kind.name, "format" | "quality")) {
+                canonical += &format!("{}:{step},", kind.name);
+            }
+        }
+        canonical += &format!("format:{format},quality:{quality}");
+        let steps = slots.into_iter().flatten().collect();
+        Ok(Self { text: canonical.into(), steps, all_frames, keep_profile, format, quality })
+    }
+}
+
+/// The steps of a text, each in the slot of its kind.
+fn parse_steps(text: &str) -> Result<Vec<Option<Box<dyn Step>>>, Error> {
+    if text.is_empty() {
+        return Err(Error::recipe("is empty; `format:webp` is the shortest that changes nothing but the format"));
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Error::recipe(format!("has {} bytes, more than {TEXT_BYTES_MAX}", text.len())));
+    }
+    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | ':' | '.' | '_' | ',' | '-');
+    if let Some(strange) = text.chars().find(|&c| !allowed(c)) {
+        return Err(Error::recipe(format!("has the character {strange:?}; only a-z 0-9 : . _ , - occur in recipes")));
+    }
+    let mut slots: Vec<Option<Box<dyn Step>>> = STEPS.iter().map(|_| None).collect();
+    for part in text.split(',') {
+        let (name, argument) = part
+            .split_once(':')
+            .ok_or_else(|| Error::recipe(format!("step `{part}` has no argument: write `name:argument`")))?;
+        let place = steps::position(name).ok_or_else(|| unknown_step(name))?;
+        if slots[place].is_some() {
+            return Err(Error::recipe(format!("step `{name}` occurs twice")));
+        }
+        let step = (STEPS[place].parse)(argument)
+            .map_err(|error| Error::recipe(format!("`{name}` {}; for example `{}`", error.0, STEPS[place].example)))?;
+        slots[place] = Some(step);
+    }
+    Ok(slots)
+}
+
+fn unknown_step(name: &str) -> Error {
+    if name == "p" {
+        return Error::recipe("`p:<preset>` names a preset and stands alone, without further steps");
+    }
+    let known: Vec<&str> = STEPS.iter().map(|kind| kind.name).collect();
+    Error::recipe(format!("there is no step `{name}`; there are {}", known.join(", ")))
+}
+
+/// The quality that a format works at. PNG loses nothing whatever is asked for, so that an
+/// application's one quality setting may stand beside any format.
+fn settle_quality(format: OutputFormat, asked: Option<Quality>) -> Result<Quality, Error> {
+    match (format, asked) {
+        (OutputFormat::Png, _) | (_, None) => Ok(format.default_quality()),
+        (OutputFormat::Webp, Some(quality)) | (_, Some(quality @ Quality::Lossy(_))) => Ok(quality),
+        (_, Some(Quality::Lossless)) => {
+            Err(Error::recipe(format!("quality:lossless is not possible with format:{format}; use webp or png")))
+        }
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recipe").field(&self.text).finish()
+    }
+}
+
+impl PartialEq for Recipe {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Recipe {}
+
+impl Hash for Recipe {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl Serialize for Recipe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Recipe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What stands in a URL or configuration: a preset's name, or a recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RecipeRef {
+    /// `p:<name>`: the caller looks the preset up.
+    Preset(String),
+    /// The recipe itself.
+    Inline(Recipe),
+}
+
+/// Longest name of a preset, in bytes.
+const PRESET_NAME_BYTES_MAX: usize = 64;
+
+impl FromStr for RecipeRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let Some(name) = text.strip_prefix("p:") else { return text.parse().map(Self::Inline) };
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > PRESET_NAME_BYTES_MAX || !name.bytes().all(allowed) {
+            return Err(Error::recipe(format!(
+                "a preset's name is 1 to {PRESET_NAME_BYTES_MAX} of the characters a-z 0-9 . _ - and stands alone after `p:`"
+            )));
+        }
+        Ok(Self::Preset(name.to_owned()))
+    }
+}
+
+impl fmt::Display for RecipeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Preset(name) => write!(f, "p:{name}"),
+            Self::Inline(recipe) => recipe.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(text: &str) -> String {
+        text.parse::<Recipe>().unwrap().to_string()
+    }
+
+    fn refusal(text: &str) -> String {
+        text.parse::<Recipe>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn steps_print_in_the_order_of_work_with_format_and_quality() {
+        assert_eq!(
+            printed("quality:70,resize:cover:10x10,rotate:90,format:jpeg,trim:3"),
+            "trim:3,rotate:90,resize:cover:10x10,format:jpeg,quality:70"
+        );
+        assert_eq!(printed("rotate:90"), "rotate:90,format:webp,quality:85");
+    }
+
+    #[test]
+    fn what_holds_anyway_is_not_printed() {
+        assert_eq!(printed("frames:first,profile:srgb,focus:0.5:0.500,format:avif"), "format:avif,quality:60");
+    }
+
+    #[test]
+    fn png_takes_any_quality_and_is_lossless() {
+        assert_eq!(printed("format:png,quality:85"), "format:png,quality:lossless");
+        assert_eq!(printed("format:png"), "format:png,quality:lossless");
+        assert_eq!(printed("quality:lossless"), "format:webp,quality:lossless");
+        assert!(refusal("format:jpeg,quality:lossless").contains("webp or png"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_step_and_an_example() {
+        assert!(refusal("resize:300").contains("resize:inside:300x300"));
+        assert!(refusal("sizze:1").contains("there is no step `sizze`"));
+        assert!(refusal("rotate:90,rotate:90").contains("twice"));
+        assert!(refusal("rotate").contains("no argument"));
+        assert!(refusal("Rotate:90").contains("character 'R'"));
+        assert!(refusal("").contains("empty"));
+        assert!(refusal("p:keep,rotate:90").contains("stands alone"));
+        assert!(refusal(&"rotate:90,".repeat(60)).contains("more than 512"));
+    }
+
+    #[test]
+    fn another_format_takes_its_own_default_but_keeps_an_explicit_quality() {
+        let to = |text: &str, format| text.parse::<Recipe>().unwrap().with_format(format).unwrap().to_string();
+        assert_eq!(to("format:jpeg", OutputFormat::Avif), "format:avif,quality:60");
+        assert_eq!(to("format:jpeg,quality:70", OutputFormat::Webp), "format:webp,quality:70");
+        assert_eq!(to("format:png", OutputFormat::Jpeg), "format:jpeg,quality:85");
+        assert_eq!(to("blur:2,quality:70", OutputFormat::Png), "blur:2,format:png,quality:lossless");
+        assert!("profile:keep".parse::<Recipe>().unwrap().with_format(OutputFormat::Avif).is_err());
+    }
+
+    #[test]
+    fn a_reference_is_a_preset_or_a_recipe() {
+        assert_eq!("p:keep-small".parse(), Ok(RecipeRef::Preset("keep-small".into())));
+        assert!(matches!("rotate:90".parse(), Ok(RecipeRef::Inline(_))));
+        for wrong in ["p:", "p:a,rotate:90", "p:a/b", "p:A"] {
+            assert!(wrong.parse::<RecipeRef>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn recipes_are_stored_as_their_text() {
+        let recipe: Recipe = "rotate:90".parse().unwrap();
+        let text = serde_json::to_string(&recipe).unwrap();
+        assert_eq!(text, "\"rotate:90,format:webp,quality:85\"");
+        assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), recipe);
+    }
+}

@@ -1,0 +1,107 @@
+//! A file on its way to its pictures: opened, then decoded once.
+
+use larder_core::limits::ImageLimits;
+
+use crate::describe::{self, Description};
+use crate::formats::Format;
+use crate::guard::guarded;
+use crate::inspect::{Inspection, inspect};
+use crate::picture::Picture;
+use crate::recipe::Recipe;
+use crate::render::{self, Rendition};
+use crate::{Deadline, Error};
+
+/// A file whose header has been read and lies within the limits.
+#[derive(Debug)]
+pub struct Source<'a> {
+    bytes: &'a [u8],
+    inspection: Inspection,
+}
+
+impl<'a> Source<'a> {
+    /// Reads the header; see [`inspect`].
+    ///
+    /// # Errors
+    /// As [`inspect`].
+    pub fn open(bytes: &'a [u8], limits: &ImageLimits) -> Result<Self, Error> {
+        Ok(Self { bytes, inspection: inspect(bytes, limits)? })
+    }
+
+    /// What the header says.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+
+    /// Decodes once, completely and strictly, for all of `wanted`; with none wanted the decode only
+    /// shows that the file is whole.
+    ///
+    /// Every frame of an animation is decoded here to see that it is sound, but only the first is
+    /// kept as pixels; if a wanted recipe keeps the animation, a copy of the file is kept too, and
+    /// [`Decoded::render`] walks through its frames once more, one at a time.
+    ///
+    /// # Errors
+    /// [`Error::Undecodable`] for a truncated or damaged file, [`Error::TimedOut`] after the deadline,
+    /// [`Error::Panicked`] if the codec gave up on the file, [`Error::Unsupported`] for kinds of the
+    /// format that are not decoded.
+    pub fn decode(&self, wanted: &[Recipe], deadline: Deadline) -> Result<Decoded, Error> {
+        deadline.check()?;
+        let format = self.inspection.format;
+        let picture = guarded(format, || (format.kind().decode)(self.bytes, &self.inspection, deadline))?;
+        let stored = (picture.width(), picture.height());
+        if stored != (self.inspection.width_px, self.inspection.height_px) {
+            return Err(Error::undecodable(format, "header and content disagree about the size"));
+        }
+        let animated = self.inspection.is_animated() && wanted.iter().any(Recipe::keeps_animation);
+        let animation = animated.then(|| self.bytes.to_vec());
+        Ok(Decoded { picture, inspection: self.inspection.clone(), animation })
+    }
+}
+
+/// A decoded picture, with which the file itself is no longer needed.
+#[derive(Debug)]
+pub struct Decoded {
+    picture: Picture,
+    inspection: Inspection,
+    animation: Option<Vec<u8>>,
+}
+
+impl Decoded {
+    /// Bytes of memory that this holds.
+    pub fn memory_bytes(&self) -> u64 {
+        self.picture.memory_bytes() + self.animation.as_ref().map_or(0, |bytes| bytes.capacity() as u64)
+    }
+
+    /// What the header said.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+
+    /// What a catalogue keeps of the (upright, sRGB) picture: placeholders, main colour, hash.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] or [`Error::Panicked`] if it cannot be computed.
+    pub fn describe(&self) -> Result<Description, Error> {
+        guarded(self.inspection.format, || describe::describe(&self.picture, self.inspection.orientation))
+    }
+
+    /// Makes every recipe's picture, in the order given: each is a rendition or its own error.
+    ///
+    /// The work goes from the largest to the smallest, each from the smallest larger one where
+    /// quality allows. Each output is upright, in sRGB unless the recipe keeps the profile, and
+    /// without any other metadata.
+    pub fn render(&self, recipes: &[Recipe], deadline: Deadline) -> Vec<Result<Rendition, Error>> {
+        render::render(self, recipes, deadline)
+    }
+
+    pub(crate) fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    pub(crate) fn animation(&self) -> Option<&[u8]> {
+        self.animation.as_deref()
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.inspection.format
+    }
+}

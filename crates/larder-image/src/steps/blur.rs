@@ -1,0 +1,38 @@
+//! Blur: soften with a Gaussian.  `blur:<sigma>`
+
+use std::fmt;
+
+use super::number::Thousandths;
+use super::{Step, StepError, StepKind};
+use crate::Error;
+use crate::picture::Picture;
+use crate::plan::Plan;
+
+pub(super) const KIND: StepKind = StepKind {
+    name: "blur",
+    doc: "Softens the resized picture with a Gaussian of this standard deviation in pixels (0.3 to 100).",
+    example: "blur:2.5",
+    parse,
+};
+
+#[derive(Debug)]
+struct Blur {
+    sigma_px: Thousandths,
+}
+
+fn parse(argument: &str) -> Result<Box<dyn Step>, StepError> {
+    Ok(Box::new(Blur { sigma_px: argument.parse::<Thousandths>()?.within(300..=100_000)? }))
+}
+
+impl fmt::Display for Blur {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sigma_px.fmt(f)
+    }
+}
+
+impl Step for Blur {
+    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+        plan.blur_sigma_px = Some(self.sigma_px.as_f32());
+        Ok(())
+    }
+}

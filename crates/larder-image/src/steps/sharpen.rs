@@ -1,0 +1,39 @@
+//! Sharpen: an unsharp mask.  `sharpen:<sigma>`
+
+use std::fmt;
+
+use super::number::Thousandths;
+use super::{Step, StepError, StepKind};
+use crate::Error;
+use crate::picture::Picture;
+use crate::plan::Plan;
+
+pub(super) const KIND: StepKind = StepKind {
+    name: "sharpen",
+    doc: "Sharpens the resized picture: adds its difference to a Gaussian of this standard deviation in \
+          pixels (0.3 to 10).",
+    example: "sharpen:0.8",
+    parse,
+};
+
+#[derive(Debug)]
+struct Sharpen {
+    sigma_px: Thousandths,
+}
+
+fn parse(argument: &str) -> Result<Box<dyn Step>, StepError> {
+    Ok(Box::new(Sharpen { sigma_px: argument.parse::<Thousandths>()?.within(300..=10_000)? }))
+}
+
+impl fmt::Display for Sharpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sigma_px.fmt(f)
+    }
+}
+
+impl Step for Sharpen {
+    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+        plan.sharpen_sigma_px = Some(self.sigma_px.as_f32());
+        Ok(())
+    }
+}
