@@ -1,1 +1,4 @@
-//! larder-testkit
+//! What tests share: contract suites that every implementation passes, starters for real servers,
+//! and generated fixtures. For tests only.
+
+pub mod postgres;
