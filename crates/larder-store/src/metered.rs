@@ -41,8 +41,12 @@ impl<S: Store> MeteredStore<S> {
         operation: &'static str,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let mut measurement =
-            Measurement { store: Arc::clone(&self.name), operation, outcome: "cancelled", start: Instant::now() };
+        let mut measurement = Measurement {
+            store: Arc::clone(&self.name),
+            operation,
+            outcome: "cancelled",
+            start: Instant::now(),
+        };
         let result = work.await;
         measurement.outcome = result.as_ref().map_or_else(Error::kind, |_| "ok");
         result
