@@ -139,7 +139,7 @@ impl Store for MemoryStore {
             if !text.starts_with(&options.prefix) {
                 break;
             }
-            let folded_before = options.delimiter && last.ends_with('/') && text.starts_with(&last);
+            let folded_before = options.folded(text).is_some_and(|prefix| prefix == last);
             if folded_before || (is_own(text) && !options.asks_for_own()) {
                 continue;
             }
