@@ -1,0 +1,178 @@
+//! Group commit: one writer takes the transactions that wait and commits them together.
+//!
+//! A commit costs one sync of the write-ahead log, whatever it holds. Sixteen uploads that end at
+//! the same time therefore cost about one sync, not sixteen. Each transaction of a group runs in a
+//! savepoint of its own: one that fails or panics is rolled back alone.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Connection, Operation, sqlite::SqliteFile};
+use crate::{
+    catalog::Shared,
+    error::{Error, Result},
+    tx::{Class, Tx},
+};
+
+/// Most transactions of one commit. The last waits for all others: 64 short ones take about 20 ms.
+pub(crate) const GROUP_OPERATIONS_MAX: usize = 64;
+
+/// Transactions that may wait for the writer before callers have to wait for a place in the queue.
+const WAITING_OPERATIONS_MAX: usize = 256;
+
+/// The handle of a writer task; the task ends when the last handle is gone.
+pub(crate) struct GroupWriter {
+    queue: mpsc::Sender<Box<dyn Operation>>,
+}
+
+impl GroupWriter {
+    /// Starts the writer of one file.
+    pub(crate) fn start(file: SqliteFile, class: Class, shared: Arc<Shared>) -> Self {
+        let (queue, waiting) = mpsc::channel(WAITING_OPERATIONS_MAX);
+        tokio::spawn(WriterTask { file, class, shared, tx: None }.serve(waiting));
+        Self { queue }
+    }
+
+    /// Queues an operation. Whatever happens, the operation is settled.
+    pub(crate) async fn submit(&self, operation: Box<dyn Operation>) {
+        if let Err(refused) = self.queue.send(operation).await {
+            refused.0.settle(Err(Error::unavailable("the catalogue's writer has stopped")));
+        }
+    }
+}
+
+struct WriterTask {
+    file: SqliteFile,
+    class: Class,
+    shared: Arc<Shared>,
+    /// Open between groups; dropped after a failure, so that the next group begins with a
+    /// connection whose state is known.
+    tx: Option<Tx>,
+}
+
+impl WriterTask {
+    async fn serve(mut self, mut waiting: mpsc::Receiver<Box<dyn Operation>>) {
+        let mut group = Vec::with_capacity(GROUP_OPERATIONS_MAX);
+        while waiting.recv_many(&mut group, GROUP_OPERATIONS_MAX).await > 0 {
+            self.write(std::mem::take(&mut group)).await;
+        }
+    }
+
+    /// Runs a group and answers each of its callers.
+    async fn write(&mut self, group: Vec<Box<dyn Operation>>) {
+        let mut tx = match self.begin().await {
+            Ok(tx) => tx,
+            Err(error) => return settle(group, &Err(error)),
+        };
+        let ran = match run(&mut tx, group).await {
+            Ok(ran) => ran,
+            // Dropping the connection rolls back what it had begun.
+            Err(broken) => return settle(broken.operations, &Err(broken.error)),
+        };
+        let end = if ran.is_empty() { "ROLLBACK" } else { "COMMIT" };
+        if let Err(error) = tx.control(end).await {
+            return settle(ran, &Err(not_committed(error)));
+        }
+        let announcements = tx.take_announcements();
+        self.tx = Some(tx);
+        if ran.is_empty() {
+            return;
+        }
+        self.shared.counters(self.class).count(ran.len());
+        match self.shared.barrier(self.class) {
+            None => {
+                settle(ran, &Ok(()));
+                self.shared.announce(announcements);
+            }
+            // The next group is written while this one waits to be replicated.
+            Some(barrier) => {
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(async move {
+                    let passed = barrier.passed().await;
+                    settle(ran, &passed);
+                    shared.announce(announcements);
+                });
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<Tx> {
+        let mut tx = match self.tx.take() {
+            Some(tx) => tx,
+            None => {
+                let connection = Connection::Sqlite(Box::new(self.file.connect().await?));
+                Tx::new(connection, self.class, self.shared.ambient.clone())
+            }
+        };
+        tx.control("BEGIN IMMEDIATE").await?;
+        Ok(tx)
+    }
+}
+
+/// The transaction as a whole can't go on.
+struct Broken {
+    operations: Vec<Box<dyn Operation>>,
+    error: Error,
+}
+
+/// Runs each operation in its savepoint. Answers those that wait for the commit; those that failed
+/// have been answered already.
+async fn run(tx: &mut Tx, group: Vec<Box<dyn Operation>>) -> Result<Vec<Box<dyn Operation>>, Broken> {
+    let mut ran: Vec<Box<dyn Operation>> = Vec::with_capacity(group.len());
+    let mut rest = group.into_iter();
+    while let Some(mut operation) = rest.next() {
+        let failure = match run_one(tx, operation.as_mut()).await {
+            Ok(Ok(())) => {
+                ran.push(operation);
+                continue;
+            }
+            Ok(Err(refusal)) => {
+                operation.settle(Err(refusal));
+                continue;
+            }
+            Err(failure) => failure,
+        };
+        ran.push(operation);
+        ran.extend(rest);
+        return Err(Broken { operations: ran, error: not_committed(failure) });
+    }
+    Ok(ran)
+}
+
+/// The outer error is the transaction's, the inner one the operation's own.
+async fn run_one(tx: &mut Tx, operation: &mut dyn Operation) -> Result<Result<()>> {
+    let mark = tx.mark();
+    tx.control("SAVEPOINT operation").await?;
+    let outcome = operation.run(tx).await;
+    match &outcome {
+        Ok(()) => tx.control("RELEASE operation").await?,
+        Err(refusal) => {
+            tx.forget_since(mark);
+            let undone = tx.control("ROLLBACK TO operation; RELEASE operation").await;
+            // A full or failing disk rolls back the whole transaction (SQLite, "Response To Errors
+            // Within A Transaction"): the savepoint is gone, and the operation's error tells why.
+            if let Err(error) = undone {
+                return Err(if refusal.is_transient() { refusal.clone() } else { error });
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Nothing of a group whose commit failed is stored; its callers may try again.
+fn not_committed(error: Error) -> Error {
+    match error {
+        error @ (Error::Unavailable { .. } | Error::Full { .. } | Error::Corrupt { .. }) => error,
+        other => Error::Unavailable {
+            what: "the catalogue could not commit".to_owned(),
+            cause: Some(Arc::new(other)),
+        },
+    }
+}
+
+fn settle(operations: Vec<Box<dyn Operation>>, outcome: &Result<()>) {
+    for operation in operations {
+        operation.settle(outcome.clone());
+    }
+}

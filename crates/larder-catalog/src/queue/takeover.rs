@@ -1,0 +1,98 @@
+//! Jobs of workers that vanished.
+
+use larder_core::{Code, Fault, JobId, Timestamp};
+
+use super::{
+    claim::Lease,
+    end::{Next, Outcome},
+    job::{JobRecord, JobState, select},
+};
+use crate::{
+    catalog::Catalog,
+    db::Statement,
+    error::Result,
+    tx::{Class, Tx},
+};
+
+/// Times that a job's worker may vanish: the second ends it. A file that kills its process would
+/// otherwise kill one worker after the other.
+pub const JOB_CRASHES_MAX: i64 = 2;
+
+/// Most jobs looked at in one go.
+const TAKEN_OVER_MAX: u32 = 100;
+
+/// What became of jobs whose workers vanished.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TakenOver {
+    /// Queued again.
+    pub requeued: Vec<JobId>,
+    /// Dead with `processing_crashed`.
+    pub dead: Vec<JobId>,
+}
+
+impl Catalog {
+    /// Takes jobs away from workers whose lease is over and that sent no heartbeat in time. Any
+    /// process may call it, at any time; each vanished worker is counted once.
+    pub async fn take_over_expired(&self) -> Result<TakenOver> {
+        let now = self.ambient().now();
+        let overdue: Vec<JobRecord> = self.rows(Class::Durable, overdue(now)).await?;
+        let ids: Vec<JobId> = overdue.iter().map(|job| job.id).collect();
+        let beats = self.beats(&ids).await?;
+        let silent: Vec<Lease> = overdue
+            .iter()
+            .filter(|job| {
+                !beats
+                    .iter()
+                    .any(|beat| beat.job == job.id && beat.lease == job.lease && beat.expires_at > now)
+            })
+            .map(|job| Lease { job: job.id, number: job.lease })
+            .collect();
+        if silent.is_empty() {
+            return Ok(TakenOver::default());
+        }
+        self.commit(Class::Durable, move |tx| Box::pin(async move { tx.take_over(&silent).await })).await
+    }
+}
+
+fn overdue(now: Timestamp) -> Statement {
+    select()
+        .push(" AND state = 'running'")
+        .and("lease_expires_at <= ", now)
+        .push(" ORDER BY lease_expires_at LIMIT ")
+        .bind(TAKEN_OVER_MAX)
+}
+
+impl Tx {
+    async fn take_over(&mut self, silent: &[Lease]) -> Result<TakenOver> {
+        let mut taken = TakenOver::default();
+        for lease in silent {
+            // It may have ended, or another process took it over, since we looked.
+            let job = match self.confirm_lease(*lease).await {
+                Ok(job) => job,
+                Err(error) if error.is_precondition() => continue,
+                Err(error) => return Err(error),
+            };
+            let crashes = job.crashes + 1;
+            let fault = crashed(&job, crashes);
+            if crashes < JOB_CRASHES_MAX && job.attempts < job.max_attempts && !job.cancel_requested {
+                let next = Next::Queued { at: self.now(), attempts: job.attempts, crashes };
+                self.end_attempt(&job, Outcome::Lost, Some(&fault), next).await?;
+                taken.requeued.push(job.id);
+            } else {
+                let state = if job.cancel_requested { JobState::Cancelled } else { JobState::Dead };
+                self.end_attempt(&job, Outcome::Lost, Some(&fault), Next::Over(state)).await?;
+                taken.dead.push(job.id);
+            }
+        }
+        Ok(taken)
+    }
+}
+
+fn crashed(job: &JobRecord, crashes: i64) -> Fault {
+    let worker = job.leased_by.as_deref().unwrap_or("unknown");
+    Fault::new(
+        Code::ProcessingCrashed,
+        format!("worker {worker} vanished while it worked on the job; {crashes} of its workers have so far"),
+    )
+    .remedy("look at the worker's log for the crash; retry the job by hand once its cause is gone")
+}

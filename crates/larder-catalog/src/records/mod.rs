@@ -1,0 +1,28 @@
+//! Records: one file per table, with its type and its queries.
+
+mod asset;
+mod asset_lists;
+mod bucket;
+mod idempotency;
+mod key;
+mod place_write;
+mod preset;
+mod schedule;
+mod upload;
+mod upload_lists;
+mod usage;
+mod variant;
+mod variant_lists;
+
+pub use asset::{AssetChange, AssetRecord, AssetStatus};
+pub use asset_lists::AssetFilter;
+pub use bucket::BucketRecord;
+pub use idempotency::{Begun, IdempotencyAnswer, IdempotencyRecord, IdempotencyState, NewIdempotency};
+pub use key::KeyRecord;
+pub use place_write::{Fence, PlaceWrite};
+pub use preset::PresetRecord;
+pub use schedule::ScheduleRecord;
+pub use upload::{UploadChange, UploadRecord, UploadStatus};
+pub use upload_lists::UploadFilter;
+pub use usage::{BucketUsage, TypeUsage, VariantUsage};
+pub use variant::{VariantIdentity, VariantRecord, VariantResult, VariantStatus};

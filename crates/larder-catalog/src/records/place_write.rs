@@ -1,0 +1,160 @@
+//! Who may put bytes under a key at the moment.
+//!
+//! Bytes and record can't change in one step. So the writers of a key take turns: each holds the
+//! key's row for a while, writes down what it is about to do before it does it, and proves in the
+//! record's transaction that it still holds the row. Each taking raises the fence; a writer that was
+//! asleep while another took the row fails that proof.
+
+use larder_core::{BucketName, ObjectKey, Timestamp};
+use serde_json::Value;
+
+use super::asset::changed_one;
+use crate::{
+    db::{FromRow, Row, Statement, json},
+    error::{Error, Result},
+    page::bounded,
+    reads::reads,
+    tx::{Class, Tx},
+};
+
+/// The right to write under a key, as of one taking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// Higher than that of every earlier writer of the key.
+    pub number: i64,
+}
+
+/// A key's row: who writes, and what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlaceWrite {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// The present fence.
+    pub fence: i64,
+    /// Who holds it; `None` if nobody does.
+    pub holder: Option<String>,
+    /// Until when it is held.
+    pub expires_at: Timestamp,
+    /// What the holder is about to do.
+    pub intent: Option<Value>,
+}
+
+impl PlaceWrite {
+    /// The right that belongs to the row as it is.
+    pub fn fence(&self) -> Fence {
+        Fence { bucket: self.bucket.clone(), key: self.key.clone(), number: self.fence }
+    }
+}
+
+const SELECT: &str = "SELECT bucket, key, fence, holder, expires_at, intent FROM place_writes ";
+
+impl FromRow for PlaceWrite {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            bucket: row.parse("bucket")?,
+            key: row.parse("key")?,
+            fence: row.get("fence")?,
+            holder: row.get("holder")?,
+            expires_at: row.time("expires_at")?,
+            intent: row.opt_json("intent")?,
+        })
+    }
+}
+
+reads! { Durable;
+    /// The row of a key, held or not.
+    one place_write(bucket: &BucketName, key: &ObjectKey) -> PlaceWrite = Statement::new(SELECT)
+        .push("WHERE 1 = 1").and("bucket = ", bucket).and("key = ", key);
+    /// Rows whose holder is overdue with an intent: bytes may lie there without their record, or the
+    /// other way round. For recovery, the most overdue first.
+    many interrupted_place_writes(now: Timestamp, limit: u32) -> PlaceWrite = Statement::new(SELECT)
+        .push("WHERE intent IS NOT NULL").and("expires_at <= ", now)
+        .push(" ORDER BY expires_at, bucket, key LIMIT ").bind(bounded(limit));
+}
+
+impl Tx {
+    /// Takes the row of a key for `holder` until `expires_at`. The intent of an overdue holder stays
+    /// in the answer's row until [`Tx::set_place_intent`]: whoever takes it settles it first.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] while another holds it.
+    pub async fn take_place(
+        &mut self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        holder: &str,
+        expires_at: Timestamp,
+    ) -> Result<PlaceWrite> {
+        let now = self.now();
+        let columns = vec![
+            ("bucket", bucket.into()),
+            ("key", key.into()),
+            ("fence", 1_i64.into()),
+            ("holder", holder.into()),
+            ("expires_at", expires_at.into()),
+        ];
+        let take = Statement::insert("place_writes", columns)
+            .push(
+                " ON CONFLICT (bucket, key) DO UPDATE SET fence = place_writes.fence + 1, \
+                 holder = excluded.holder, expires_at = excluded.expires_at \
+                 WHERE place_writes.holder IS NULL OR place_writes.expires_at <= ",
+            )
+            .bind(now);
+        let taken = self.execute(Class::Durable, take).await?;
+        changed_one(taken, || format!("{bucket}/{key} is being written at this moment"))?;
+        let row = self.place_write(bucket, key).await?;
+        row.ok_or_else(|| Error::internal("a place's row vanished in its own transaction"))
+    }
+
+    /// Writes down what the holder is about to do; durable before the first byte moves.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] if another writer took the row since.
+    pub async fn set_place_intent(&mut self, fence: &Fence, intent: &Value) -> Result<()> {
+        self.update_place(fence, vec![("intent", json(intent))]).await
+    }
+
+    /// Holds the row longer.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] if another writer took the row since.
+    pub async fn extend_place(&mut self, fence: &Fence, expires_at: Timestamp) -> Result<()> {
+        self.update_place(fence, vec![("expires_at", expires_at.into())]).await
+    }
+
+    /// Fails unless the row is still held with this fence. Called in the transaction that commits the
+    /// record: it locks the row, so nobody takes it before that transaction ends.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] if another writer took the row since, or it was released.
+    pub async fn confirm_place(&mut self, fence: &Fence) -> Result<()> {
+        // A write, because that locks the row on PostgreSQL, too.
+        self.update_place(fence, vec![("fence", fence.number.into())]).await
+    }
+
+    /// Gives the row back and forgets the intent. A later taking still gets a higher fence.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] if another writer took the row since.
+    pub async fn release_place(&mut self, fence: &Fence) -> Result<()> {
+        let columns = vec![("holder", None::<&str>.into()), ("intent", None::<&str>.into())];
+        self.update_place(fence, columns).await
+    }
+
+    async fn update_place(&mut self, fence: &Fence, columns: Vec<(&str, crate::db::Param)>) -> Result<()> {
+        let update = Statement::update("place_writes", columns)
+            .push(" WHERE holder IS NOT NULL")
+            .and("bucket = ", &fence.bucket)
+            .and("key = ", &fence.key)
+            .and("fence = ", fence.number);
+        changed_one(self.execute(Class::Durable, update).await?, || {
+            format!("{}/{} was taken by another writer", fence.bucket, fence.key)
+        })
+    }
+}

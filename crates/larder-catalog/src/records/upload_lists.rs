@@ -1,0 +1,71 @@
+//! Lists of uploads: for people, and for what cleans up.
+
+use larder_core::{AssetId, BucketName, Timestamp};
+
+use super::upload::{SELECT, UploadRecord, UploadStatus};
+use crate::{
+    catalog::Catalog,
+    db::Statement,
+    error::Result,
+    page::{Page, bounded, time_cursor},
+    reads::reads,
+    tx::Class,
+};
+
+/// Which uploads to list; the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct UploadFilter {
+    /// To this bucket.
+    pub bucket: Option<BucketName>,
+    /// With this status.
+    pub status: Option<UploadStatus>,
+    /// For this owner.
+    pub owner: Option<String>,
+    /// That made or replaced this asset.
+    pub asset: Option<AssetId>,
+    /// From where: `next` of the previous page.
+    pub after: Option<String>,
+    /// Most items of the page, 1 to 1,000.
+    pub limit: u32,
+}
+
+impl Catalog {
+    /// A page of uploads.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a cursor that is not ours.
+    pub async fn uploads(&self, filter: &UploadFilter) -> Result<Page<UploadRecord>> {
+        let limit = bounded(filter.limit);
+        let mut statement = Statement::new(SELECT)
+            .push("WHERE 1 = 1")
+            .and_if("bucket = ", filter.bucket.as_ref())
+            .and_if("status = ", filter.status)
+            .and_if("owner = ", filter.owner.as_deref())
+            .and_if("asset_id = ", filter.asset);
+        if let Some(after) = &filter.after {
+            let (created_at, id) = time_cursor(after)?;
+            statement =
+                statement.push(" AND (created_at, id) < (").bind(created_at).push(", ").bind(id).push(")");
+        }
+        let statement = statement.push(" ORDER BY created_at DESC, id DESC LIMIT ").bind(limit + 1);
+        let uploads = self.rows(Class::Durable, statement).await?;
+        Ok(Page::cut(uploads, limit, |upload: &UploadRecord| {
+            format!("{}.{}", upload.created_at.as_millis(), upload.id)
+        }))
+    }
+}
+
+reads! { Durable;
+    /// Uploads that never became an asset and whose time is over, the most overdue first.
+    many abandoned_uploads(now: Timestamp, limit: u32) -> UploadRecord = Statement::new(SELECT)
+        .push("WHERE finished_at IS NULL").and("expires_at <= ", now)
+        .push(" ORDER BY expires_at, id LIMIT ").bind(bounded(limit));
+    /// Uploads that failed or expired before an instant and still have staged bytes.
+    many uploads_with_leftovers(ended_before: Timestamp, limit: u32) -> UploadRecord = Statement::new(SELECT)
+        .push("WHERE staging_place IS NOT NULL").and("finished_at <= ", ended_before)
+        .push(" ORDER BY finished_at, id LIMIT ").bind(bounded(limit));
+    /// Uploads that ended before an instant, the oldest first: for forgetting history.
+    many uploads_ended_before(before: Timestamp, limit: u32) -> UploadRecord = Statement::new(SELECT)
+        .push("WHERE 1 = 1").and("finished_at < ", before)
+        .push(" ORDER BY finished_at, id LIMIT ").bind(bounded(limit));
+}
