@@ -29,6 +29,7 @@ pub struct Tx {
     ambient: Ambient,
     changes: Vec<Change>,
     jobs_enqueued: u64,
+    failed: bool,
 }
 
 /// What a transaction will tell others after its commit.
@@ -47,7 +48,7 @@ pub(crate) struct Mark {
 
 impl Tx {
     pub(crate) fn new(connection: Connection, class: Class, ambient: Ambient) -> Self {
-        Self { connection, class, ambient, changes: Vec::new(), jobs_enqueued: 0 }
+        Self { connection, class, ambient, changes: Vec::new(), jobs_enqueued: 0, failed: false }
     }
 
     /// Tells those who [subscribed](crate::Catalog::subscribe) of a change, if this transaction
@@ -81,14 +82,17 @@ impl Tx {
     /// Runs a statement on the tables of this transaction's class; answers the rows it changed.
     pub(crate) async fn execute(&mut self, class: Class, statement: Statement) -> Result<u64> {
         self.check(class)?;
-        self.connection.execute(statement).await
+        let outcome = self.connection.execute(statement).await;
+        self.failed |= outcome.is_err();
+        outcome
     }
 
     /// Runs a statement and reads its rows.
     pub(crate) async fn rows<T: FromRow>(&mut self, class: Class, statement: Statement) -> Result<Vec<T>> {
         self.check(class)?;
-        let rows: Vec<Row> = self.connection.fetch(statement).await?;
-        rows.iter().map(T::from_row).collect()
+        let outcome: Result<Vec<Row>> = self.connection.fetch(statement).await;
+        self.failed |= outcome.is_err();
+        outcome?.iter().map(T::from_row).collect()
     }
 
     /// Runs a statement and reads its first row.
@@ -107,6 +111,12 @@ impl Tx {
             return Ok(());
         }
         Err(Error::internal(format!("a {class:?} statement ran in a {:?} transaction", self.class)))
+    }
+
+    /// Whether a statement failed since the last call. After that PostgreSQL undoes everything at
+    /// `COMMIT` and calls it a success; code that went on regardless must not be told so.
+    pub(crate) fn take_failed(&mut self) -> bool {
+        std::mem::take(&mut self.failed)
     }
 
     /// Runs constant SQL without parameters: transaction control.

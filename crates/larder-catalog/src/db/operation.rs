@@ -49,17 +49,21 @@ where
                 return Err(Error::internal("a transaction was run twice"));
             };
             // One caller's panic must not take the writer, or the others of its group, down.
-            let guarded = AssertUnwindSafe(async move { code(tx).await }).catch_unwind();
-            match tokio::time::timeout(OPERATION_TIME_MAX, guarded).await {
-                Ok(Ok(result)) => self.value = Some(result?),
-                Ok(Err(panic)) => return Err(Error::internal(panic_text(&*panic))),
-                Err(_) => {
-                    return Err(Error::unavailable(format!(
-                        "a transaction took longer than {} s",
-                        OPERATION_TIME_MAX.as_secs()
-                    )));
-                }
+            let guarded = AssertUnwindSafe(async { code(&mut *tx).await }).catch_unwind();
+            let outcome = match tokio::time::timeout(OPERATION_TIME_MAX, guarded).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(panic)) => Err(Error::internal(panic_text(&*panic))),
+                Err(_) => Err(Error::unavailable(format!(
+                    "a transaction took longer than {} s",
+                    OPERATION_TIME_MAX.as_secs()
+                ))),
+            };
+            let failed = tx.take_failed();
+            let value = outcome?;
+            if failed {
+                return Err(Error::internal("a transaction went on after one of its statements had failed"));
             }
+            self.value = Some(value);
             Ok(())
         })
     }

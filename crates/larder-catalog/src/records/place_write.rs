@@ -95,7 +95,9 @@ impl Tx {
         let columns = vec![
             ("bucket", bucket.into()),
             ("key", key.into()),
-            ("fence", 1_i64.into()),
+            // Rows of idle keys are forgotten. A new row's first fence is the time, and so higher than
+            // any of a forgotten one.
+            ("fence", now.into()),
             ("holder", holder.into()),
             ("expires_at", expires_at.into()),
         ];
@@ -145,6 +147,13 @@ impl Tx {
     pub async fn release_place(&mut self, fence: &Fence) -> Result<()> {
         let columns = vec![("holder", None::<&str>.into()), ("intent", None::<&str>.into())];
         self.update_place(fence, columns).await
+    }
+
+    /// Forgets rows that nobody has held since an instant; answers how many.
+    pub async fn forget_idle_places(&mut self, before: Timestamp) -> Result<u64> {
+        let delete = Statement::new("DELETE FROM place_writes WHERE holder IS NULL AND intent IS NULL")
+            .and("expires_at < ", before);
+        self.execute(Class::Durable, delete).await
     }
 
     async fn update_place(&mut self, fence: &Fence, columns: Vec<(&str, crate::db::Param)>) -> Result<()> {

@@ -1,0 +1,11 @@
+//! What the catalogue promises, on both engines.
+
+mod assets;
+mod commits;
+mod engine;
+mod named;
+mod places;
+mod queue;
+mod state;
+mod uploads;
+mod variants;
