@@ -132,7 +132,7 @@ CREATE TABLE idempotency (
     expires_at        BIGINT NOT NULL,
     -- Takes the place of expires_at once the answer is stored.
     answer_expires_at BIGINT NOT NULL,
-    PRIMARY TEXT COLLATE "C" (scope, key)
+    PRIMARY KEY (scope, key)
 );
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
 
@@ -155,7 +155,7 @@ CREATE TABLE place_writes (
     holder     TEXT,
     expires_at BIGINT NOT NULL,
     intent     TEXT,
-    PRIMARY TEXT COLLATE "C" (bucket, key)
+    PRIMARY KEY (bucket, key)
 );
 CREATE INDEX place_writes_interrupted ON place_writes (expires_at) WHERE intent IS NOT NULL;
 

@@ -43,6 +43,6 @@ CREATE TABLE job_attempts (
     ended_at   BIGINT,
     outcome    TEXT NOT NULL,
     error      TEXT,
-    PRIMARY TEXT COLLATE "C" (job_id, lease)
+    PRIMARY KEY (job_id, lease)
 );
 CREATE INDEX job_attempts_ended ON job_attempts (ended_at) WHERE ended_at IS NOT NULL;

@@ -12,7 +12,7 @@ CREATE TABLE last_uses (
     kind    TEXT COLLATE "C" NOT NULL,
     id      TEXT COLLATE "C" NOT NULL,
     used_at BIGINT NOT NULL,
-    PRIMARY TEXT COLLATE "C" (kind, id)
+    PRIMARY KEY (kind, id)
 );
 
 CREATE TABLE workers (

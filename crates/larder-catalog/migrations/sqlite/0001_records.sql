@@ -131,7 +131,7 @@ CREATE TABLE idempotency (
     expires_at        INTEGER NOT NULL,
     -- Takes the place of expires_at once the answer is stored.
     answer_expires_at INTEGER NOT NULL,
-    PRIMARY TEXT (scope, key)
+    PRIMARY KEY (scope, key)
 ) STRICT;
 CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
 
@@ -154,7 +154,7 @@ CREATE TABLE place_writes (
     holder     TEXT,
     expires_at INTEGER NOT NULL,
     intent     TEXT,
-    PRIMARY TEXT (bucket, key)
+    PRIMARY KEY (bucket, key)
 ) STRICT;
 CREATE INDEX place_writes_interrupted ON place_writes (expires_at) WHERE intent IS NOT NULL;
 

@@ -42,6 +42,6 @@ CREATE TABLE job_attempts (
     ended_at   INTEGER,
     outcome    TEXT NOT NULL,
     error      TEXT,
-    PRIMARY TEXT (job_id, lease)
+    PRIMARY KEY (job_id, lease)
 ) STRICT;
 CREATE INDEX job_attempts_ended ON job_attempts (ended_at) WHERE ended_at IS NOT NULL;

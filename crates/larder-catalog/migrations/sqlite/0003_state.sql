@@ -11,7 +11,7 @@ CREATE TABLE last_uses (
     kind    TEXT NOT NULL,
     id      TEXT NOT NULL,
     used_at INTEGER NOT NULL,
-    PRIMARY TEXT (kind, id)
+    PRIMARY KEY (kind, id)
 ) STRICT;
 
 CREATE TABLE workers (

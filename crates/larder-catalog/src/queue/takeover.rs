@@ -54,6 +54,24 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Takes jobs away, whatever their lease, from workers of which `is_dead` is certain: a process of
+    /// this machine that has ended. For a restart that need not wait for leases to run out.
+    pub async fn take_over_dead(&self, is_dead: impl Fn(&str) -> bool) -> Result<TakenOver> {
+        let running = select().push(" AND state = 'running' ORDER BY started_at LIMIT ").bind(1_000_u32);
+        let running: Vec<JobRecord> = self.rows(Class::Durable, running).await?;
+        let silent: Vec<Lease> = running
+            .iter()
+            .filter(|job| job.leased_by.as_deref().is_some_and(&is_dead))
+            .map(|job| Lease { job: job.id, number: job.lease })
+            .collect();
+        if silent.is_empty() {
+            return Ok(TakenOver::default());
+        }
+        self.commit(Class::Durable, move |tx| Box::pin(async move { tx.take_over(&silent).await })).await
+    }
+}
+
 fn overdue(now: Timestamp) -> Statement {
     select()
         .push(" AND state = 'running'")

@@ -71,6 +71,9 @@ reads! { Durable;
     /// The row of a key, held or not.
     one place_write(bucket: &BucketName, key: &ObjectKey) -> PlaceWrite = Statement::new(SELECT)
         .push("WHERE 1 = 1").and("bucket = ", bucket).and("key = ", key);
+    /// Rows with an intent, overdue or not: for a start that knows which holders are dead.
+    many place_writes_with_intent(limit: u32) -> PlaceWrite = Statement::new(SELECT)
+        .push("WHERE intent IS NOT NULL ORDER BY expires_at, bucket, key LIMIT ").bind(bounded(limit));
     /// Rows whose holder is overdue with an intent: bytes may lie there without their record, or the
     /// other way round. For recovery, the most overdue first.
     many interrupted_place_writes(now: Timestamp, limit: u32) -> PlaceWrite = Statement::new(SELECT)
@@ -154,6 +157,14 @@ impl Tx {
         let delete = Statement::new("DELETE FROM place_writes WHERE holder IS NULL AND intent IS NULL")
             .and("expires_at < ", before);
         self.execute(Class::Durable, delete).await
+    }
+
+    /// Takes the row away from a holder that is dead; its intent stays for whoever takes it next.
+    ///
+    /// # Errors
+    /// [`Error::Precondition`] if another writer took the row since.
+    pub async fn release_holder(&mut self, fence: &Fence) -> Result<()> {
+        self.update_place(fence, vec![("holder", None::<&str>.into())]).await
     }
 
     async fn update_place(&mut self, fence: &Fence, columns: Vec<(&str, crate::db::Param)>) -> Result<()> {
