@@ -56,6 +56,9 @@ const STAGING: &str = ".larder/staging";
 /// What this store keeps for itself: temporary files and lock files. No place lies there.
 const PRIVATE: &str = ".larder/local";
 
+/// Opening a pipe for reading would wait for its writer.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
 /// How many bytes of a body are gathered for one write; up to here a put takes one blocking step.
 const WRITE_BYTES: usize = 1024 * 1024;
 
@@ -174,11 +177,8 @@ impl Shared {
     /// Opens the regular file at a place.
     fn open_file(&self, place: &Place, flags: OFlags) -> Result<(File, rustix::fs::Stat)> {
         refuse_private(place)?;
-        // Opening a pipe for reading would wait for its writer.
-        let file = self
-            .root
-            .resolve(place.as_str(), flags | OFlags::NONBLOCK | OFlags::NOCTTY)
-            .map_err(|error| self.failed_to_find(place, error))?;
+        let file =
+            self.root.resolve(place.as_str(), flags).map_err(|error| self.failed_to_find(place, error))?;
         let stat = rustix::fs::fstat(&file).map_err(|error| self.failed(place, error))?;
         if !stat::is_file(&stat) {
             return Err(Error::NotFound { place: place.clone() });
@@ -307,7 +307,7 @@ impl Store for LocalStore {
 
     async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened> {
         self.blocking(place, move |shared, place| {
-            let (file, stat) = shared.open_file(place, OFlags::RDONLY)?;
+            let (file, stat) = shared.open_file(place, READ)?;
             let stat = stat::stat(&stat);
             let range = options.resolve(place, stat.size_bytes)?;
             Ok(Opened { stat, range: range.clone(), body: Body::File(FileBody { file, range }) })
@@ -348,7 +348,7 @@ impl Store for LocalStore {
     async fn copy(&self, from: &Place, to: &Place, options: CopyOptions) -> Result<Stat> {
         let from = from.clone();
         let copied = self.blocking(to, move |shared, to| {
-            let (mut source, _) = shared.open_file(&from, OFlags::RDONLY)?;
+            let (mut source, _) = shared.open_file(&from, READ)?;
             let temporary = shared.begin(to, &options.condition)?;
             // The kernel copies, or shares blocks where the file system can.
             io::copy(&mut source, &mut temporary.file()).map_err(|error| shared.failed_io(to, &error))?;

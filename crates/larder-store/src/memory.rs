@@ -132,8 +132,11 @@ impl Store for MemoryStore {
         let objects = self.lock();
         let mut page = Listing::default();
         let mut last = options.after.clone().unwrap_or_default();
-        let from =
-            if last > options.prefix { Bound::Excluded(&last) } else { Bound::Included(&options.prefix) };
+        let from = if last >= options.prefix && options.after.is_some() {
+            Bound::Excluded(&last)
+        } else {
+            Bound::Included(&options.prefix)
+        };
         for (place, object) in objects.range::<str, _>((from.map(String::as_str), Bound::Unbounded)) {
             let text = place.as_str();
             if !text.starts_with(&options.prefix) {

@@ -1,4 +1,6 @@
 //! What tests share: contract suites that every implementation passes, starters for real servers,
 //! and generated fixtures. For tests only.
 
+pub mod faulty_store;
 pub mod postgres;
+pub mod store_contract;

@@ -139,7 +139,7 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let released = Mutex::new(released);
         let syncs = Arc::new(DirSync::new(move |_| {
-            started.send(()).unwrap();
+            let _ = started.send(());
             released.lock().unwrap().recv().unwrap();
             Ok(())
         }));

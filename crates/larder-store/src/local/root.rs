@@ -54,7 +54,7 @@ impl Root {
             match rustix::fs::openat2(&self.folder, relative, flags, Mode::empty(), inside) {
                 // Linux before 5.6, or a sandbox that does not know the call.
                 Err(Errno::NOSYS | Errno::PERM) => {}
-                resolved => return resolved,
+                resolved => return resolved.and_then(|opened| refuse_link(opened, flags)),
             }
         }
         self.resolve_by_steps(relative, flags)
@@ -71,12 +71,7 @@ impl Root {
             let opened = rustix::fs::openat(folder, segment, step, Mode::empty());
             at = Some(opened.map_err(|error| link_or(folder, segment, error))?);
         }
-        let opened = at.ok_or(Errno::NOENT)?;
-        // With `O_PATH`, `O_NOFOLLOW` opens a link itself instead of failing.
-        match FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) {
-            FileType::Symlink => Err(Errno::LOOP),
-            _ => Ok(opened),
-        }
+        refuse_link(at.ok_or(Errno::NOENT)?, flags)
     }
 
     /// Opens a folder below the root; an empty path is the root itself.
@@ -143,6 +138,15 @@ impl Root {
         }
         rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR).is_ok()
     }
+}
+
+/// With `O_PATH`, `O_NOFOLLOW` opens a link itself instead of failing.
+fn refuse_link(opened: OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let is_link = || {
+        let mode = rustix::fs::fstat(&opened)?.st_mode;
+        Ok::<_, Errno>(FileType::from_raw_mode(mode) == FileType::Symlink)
+    };
+    if flags.contains(LOOK) && is_link()? { Err(Errno::LOOP) } else { Ok(opened) }
 }
 
 /// `O_DIRECTORY | O_NOFOLLOW` reports a symbolic link as "not a directory"; callers must be able to
