@@ -149,6 +149,15 @@ impl LocalStore {
         }
     }
 
+    /// Removes the folders above a place that are empty now. Nothing depends on it.
+    async fn prune_above(&self, place: &Place) -> Result<()> {
+        let prune = |shared: &Shared, place: &Place| {
+            shared.root.prune_above(place.as_str());
+            Ok(())
+        };
+        self.blocking(place, prune).await
+    }
+
     async fn settle(&self, place: &Place, unsettled: Unsettled) -> Result<()> {
         self.shared.durable.settle(unsettled).await.map_err(|error| self.shared.failed_io(place, &error))
     }
@@ -340,7 +349,7 @@ impl Store for LocalStore {
         let (existed, unsettled) = self.blocking(place, |shared, place| shared.remove(place)).await?;
         self.settle(place, unsettled).await?;
         if existed {
-            self.blocking(place, |shared, place| Ok(shared.root.prune_above(place.as_str()))).await?;
+            self.prune_above(place).await?;
         }
         Ok(existed)
     }
@@ -369,7 +378,7 @@ impl Store for LocalStore {
         // The new name first: a power cut in between may leave both, never neither.
         self.settle(to, arrived).await?;
         self.settle(from, left).await?;
-        self.blocking(from, |shared, from| Ok(shared.root.prune_above(from.as_str()))).await?;
+        self.prune_above(from).await?;
         Ok(stat)
     }
 }

@@ -76,7 +76,11 @@ impl Root {
 
     /// Opens a folder below the root; an empty path is the root itself.
     pub(super) fn folder(&self, relative: &str) -> Result<OwnedFd, Errno> {
-        self.resolve(relative, FOLDER)
+        match self.resolve(relative, FOLDER) {
+            // Said of a link as well as of a file.
+            Err(Errno::NOTDIR) => Err(self.resolve(relative, LOOK).err().unwrap_or(Errno::NOTDIR)),
+            opened => opened,
+        }
     }
 
     /// Opens a folder, making it and its parents if they are absent.
@@ -207,7 +211,9 @@ mod tests {
                 assert_eq!(by_steps, Errno::LOOP, "{path} by steps");
             }
         }
-        assert_eq!(root.make_folders("link/new").unwrap_err(), Errno::LOOP);
+        for path in ["link", "link/new", "link/inner"] {
+            assert_eq!(root.make_folders(path).unwrap_err(), Errno::LOOP, "{path}");
+        }
         assert!(!outside.path().join("secret/new").exists());
     }
 
