@@ -1,0 +1,90 @@
+//! Paths of requests: the prefix of `public_url`, and percent-decoding, which happens exactly once.
+
+use http::{Uri, uri::PathAndQuery};
+use larder_core::{Code, Fault};
+use percent_encoding::percent_decode_str;
+
+/// Takes `prefix` (`/media`, or empty) off the path where it is there. A proxy may have taken it off
+/// already, so a path without it is answered too.
+pub(crate) fn strip_prefix(uri: &mut Uri, prefix: &str) {
+    if prefix.is_empty() {
+        return;
+    }
+    let Some(rest) = uri.path_and_query().and_then(|whole| whole.as_str().strip_prefix(prefix)) else {
+        return;
+    };
+    let rest = match rest.as_bytes().first() {
+        Some(b'/') => rest.to_owned(),
+        None | Some(b'?') => format!("/{rest}"),
+        // `/mediathek` does not lie below `/media`.
+        Some(_) => return,
+    };
+    if let Ok(path) = rest.parse::<PathAndQuery>() {
+        let mut parts = std::mem::take(uri).into_parts();
+        parts.path_and_query = Some(path);
+        *uri = Uri::from_parts(parts).unwrap_or_default();
+    }
+}
+
+/// Decodes a part of a path, once: `%252F` is the text `%2F`, not a slash.
+///
+/// # Errors
+/// The bytes are no UTF-8.
+pub(crate) fn decode(text: &str) -> Result<String, Fault> {
+    match percent_decode_str(text).decode_utf8() {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => Err(Fault::new(Code::InvalidKey, "the path is no UTF-8 after percent-decoding")
+            .remedy("encode names as UTF-8 before percent-encoding them")),
+    }
+}
+
+/// The value of `name` in a query, decoded; the first of several.
+pub(crate) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
+    let pair = query?.split('&').find_map(|pair| match pair.split_once('=') {
+        Some((key, value)) => (key == name).then_some(value),
+        None => (pair == name).then_some(""),
+    })?;
+    let spaced = pair.replace('+', " ");
+    Some(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_taken_off_at_a_segment_only() {
+        let table = [
+            ("/y/media/m/a/b?v=1", "/m/a/b?v=1"),
+            ("/y/media", "/"),
+            ("/y/media/", "/"),
+            ("/y/media?x", "/?x"),
+            ("/y/mediathek/m", "/y/mediathek/m"),
+            ("/m/a/b", "/m/a/b"),
+            ("http://x.example/y/media/m/a", "http://x.example/m/a"),
+        ];
+        for (given, expected) in table {
+            let mut uri = given.parse().unwrap();
+            strip_prefix(&mut uri, "/y/media");
+            assert_eq!(uri.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn decoding_happens_once() {
+        assert_eq!(decode("a%2Fb%20c").unwrap(), "a/b c");
+        assert_eq!(decode("a%252Fb").unwrap(), "a%2Fb");
+        assert_eq!(decode("a+b%zz%").unwrap(), "a+b%zz%");
+        assert_eq!(decode("%ff").unwrap_err().code, Code::InvalidKey);
+    }
+
+    #[test]
+    fn query_values_are_found_whole() {
+        let query = Some("xv=2&v=1&exp&n=a+b%26");
+        assert_eq!(query_value(query, "v").as_deref(), Some("1"));
+        assert_eq!(query_value(query, "exp").as_deref(), Some(""));
+        assert_eq!(query_value(query, "n").as_deref(), Some("a b&"));
+        assert_eq!(query_value(query, "x"), None);
+        assert_eq!(query_value(None, "v"), None);
+    }
+}

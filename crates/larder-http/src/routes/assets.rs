@@ -1,0 +1,171 @@
+//! Assets by their id, which stays when bytes are replaced.
+
+use http::StatusCode;
+use larder_assets::{Action, AssetPatch, DeleteOptions};
+use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Access, Route, header as in_header, json_body, objects, present, query, replies};
+use crate::{
+    call::{Call, Outcome, at, json as json_answer, ok},
+    delivery::strong_tags,
+    problem::Problem,
+    schema::{self, Need},
+};
+
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        tag: "assets",
+        access: Access::Scoped(Action::Read),
+        summary: "What is known of an asset",
+        replies: &[replies(200, "the asset", asset)],
+        ..Route::new("GET", ASSET, "asset_show", |call| Box::pin(show(call)))
+    },
+    Route {
+        tag: "assets",
+        access: Access::Scoped(Action::Write),
+        summary: "Change what is known of an asset",
+        detail: "What the body leaves out stays. `metadata` and `tags` are replaced as a whole; `null` takes owner or \
+                 expiry away.",
+        payloads: &[json_body(patch)],
+        replies: &[replies(200, "the asset as it is now", asset)],
+        ..Route::new("PATCH", ASSET, "asset_update", |call| Box::pin(update(call)))
+    },
+    Route {
+        tag: "assets",
+        access: Access::Scoped(Action::Delete),
+        summary: "Delete an asset",
+        parameters: &[
+            query("purge", "for good, without the trash", schema::boolean),
+            in_header("If-Match", "only if the asset has this ETag", schema::text),
+        ],
+        replies: &[replies(200, "deleted", objects::deleted)],
+        ..Route::new("DELETE", ASSET, "asset_delete", |call| Box::pin(delete(call)))
+    },
+    Route {
+        tag: "assets",
+        access: Access::Scoped(Action::Write),
+        summary: "Bring a deleted asset back",
+        replies: &[replies(200, "the asset, under its key again", asset)],
+        ..Route::new("POST", "/api/v1/assets/{id}/restore", "asset_restore", |call| Box::pin(restore(call)))
+    },
+    Route {
+        tag: "assets",
+        access: Access::Scoped(Action::Read),
+        summary: "List the variants of an asset's present bytes",
+        replies: &[replies(200, "all of them", || schema::page(schema::named("Variant")))],
+        ..Route::new("GET", VARIANTS, "variant_list", |call| Box::pin(variants(call)))
+    },
+    Route {
+        tag: "assets",
+        access: Access::Scoped(Action::Write),
+        summary: "Make the variants that are missing or failed",
+        replies: &[replies(202, "the job that makes them", job_id)],
+        ..Route::new("POST", VARIANTS, "variant_rebuild", |call| Box::pin(rebuild(call)))
+    },
+];
+
+const ASSET: &str = "/api/v1/assets/{id}";
+const VARIANTS: &str = "/api/v1/assets/{id}/variants";
+
+fn asset() -> Value {
+    schema::named("Asset")
+}
+
+pub(super) fn patch() -> Value {
+    schema::object(&[
+        ("owner", schema::or_null(schema::text()), Need::Maybe),
+        ("metadata", schema::open_object(), Need::Maybe),
+        ("tags", schema::list(schema::text()), Need::Maybe),
+        ("expires_at", schema::or_null(schema::instant()), Need::Maybe),
+    ])
+}
+
+fn job_id() -> Value {
+    schema::object(&[("job_id", schema::id(), Need::Always)])
+}
+
+/// Where the asset of this id lies, if the caller may do this to it. To whoever may not even read it,
+/// it does not exist.
+pub(super) async fn permitted(
+    call: &Call,
+    id: AssetId,
+    action: Action,
+) -> Result<(BucketName, ObjectKey), Problem> {
+    let (bucket, key) = call.larder().whereabouts(id).await?;
+    let may = |action| call.may(action, Some(&bucket), Some(key.as_str()));
+    match may(action) {
+        Ok(()) => Ok((bucket, key)),
+        Err(refusal) if refusal.fault.code == Code::Forbidden && may(Action::Read).is_err() => {
+            Err(Fault::new(Code::AssetNotFound, format!("there is no asset {id}")).into())
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+async fn show(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    permitted(&call, id, Action::Read).await?;
+    ok(&call.larder().asset(id).await?)
+}
+
+async fn update(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    permitted(&call, id, Action::Write).await?;
+    let patch: AssetPatch = call.json().await?;
+    ok(&call.larder().update_asset(id, patch).await?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteQuery {
+    #[serde(default)]
+    purge: bool,
+}
+
+async fn delete(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    let asked: DeleteQuery = call.query()?;
+    let (bucket, key) = permitted(&call, id, Action::Delete).await?;
+    // Deleted already: its key may be another asset's by now.
+    call.larder().asset(id).await?;
+    let if_match = strong_tags(call.headers(), &http::header::IF_MATCH);
+    if if_match.as_ref().is_some_and(Vec::is_empty) && !matches_any(&call) {
+        return Err(Fault::new(Code::PreconditionFailed, "If-Match holds no strong entity tag").into());
+    }
+    ok(&call.larder().delete(&bucket, &key, &DeleteOptions { purge: asked.purge, if_match }).await?)
+}
+
+/// Whether `If-Match` is a star.
+fn matches_any(call: &Call) -> bool {
+    call.headers().get_all(http::header::IF_MATCH).iter().any(|value| value.as_bytes().trim_ascii() == b"*")
+}
+
+async fn restore(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    permitted(&call, id, Action::Write).await?;
+    ok(&call.larder().restore(id).await?)
+}
+
+async fn variants(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    permitted(&call, id, Action::Read).await?;
+    ok(&present::list(&call.larder().variants(id).await?, present::variant))
+}
+
+async fn rebuild(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    permitted(&call, id, Action::Write).await?;
+    let job = call.larder().rebuild(id).await?;
+    let response = json_answer(StatusCode::ACCEPTED, &json!({ "job_id": job }));
+    Ok(at(response, call.larder(), &format!("/api/v1/jobs/{job}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documented_body_is_the_one_that_is_read() {
+        crate::routes::assert_same_members::<larder_assets::AssetPatch>(&super::patch());
+    }
+}

@@ -1,0 +1,59 @@
+//! Delivery in the document. These routes are answered before the router; see
+//! [`crate::delivery`].
+
+use larder_assets::Action;
+
+use super::{Access, Route, answers, header, query};
+use crate::schema;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        method: "GET",
+        path: "/m/{bucket}/{*key}",
+        name: "original_read",
+        tag: "delivery",
+        access: Access::Optional(Action::Read),
+        summary: "An asset's bytes",
+        detail: "Public buckets are open to anyone; private ones need a signed URL or a key. HEAD, conditions and \
+                 ranges work as in RFC 9110. `v` that matches makes the answer immutable.",
+        parameters: &[
+            query("v", "the version, the first 16 hex digits of the SHA-256", schema::text),
+            query("exp", "when the signature ends, in Unix seconds", schema::integer),
+            query("sig", "the signature", schema::text),
+            query("download", "save instead of show; its value is the name", schema::text),
+            header("Range", "only a part of the bytes", schema::text),
+            header("If-None-Match", "answer 304 if the client has these bytes", schema::text),
+        ],
+        payloads: &[],
+        replies: &[
+            answers(200, "the bytes"),
+            answers(206, "the ranges asked for"),
+            answers(304, "the client has them"),
+        ],
+        handler: None,
+    },
+    Route {
+        method: "GET",
+        path: "/i/{signature}/{recipe}/{bucket}/{*key}",
+        name: "picture_read",
+        tag: "delivery",
+        access: Access::Optional(Action::Read),
+        summary: "What a recipe makes of an asset",
+        detail: "`key` is followed by the extension of the output: `.jpg`, `.png`, `.webp`, `.avif`, or `.auto`, \
+                 which goes by `Accept`. `recipe` is a recipe or `p:<preset>`. `signature` is `<key id>.<HMAC>` over \
+                 the path after it and `exp`, or `_` for a preset that the bucket serves to anyone.",
+        parameters: &[
+            query("exp", "when the signature ends, in Unix seconds", schema::integer),
+            query("v", "the source's version", schema::text),
+            query("download", "save instead of show; its value is the name", schema::text),
+            header("Accept", "what the client shows; for `.auto`", schema::text),
+        ],
+        payloads: &[],
+        replies: &[
+            answers(200, "the picture"),
+            answers(206, "the ranges asked for"),
+            answers(304, "the client has it"),
+        ],
+        handler: None,
+    },
+];

@@ -1,0 +1,105 @@
+//! Files that Larder fetches itself.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use larder_assets::{Accepted, Action, Door, Incoming};
+use larder_core::{BucketName, ObjectKey, Timestamp, limits::WAIT_MAX};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    Access, Route, json_body, query, replies,
+    uploads::{answer, located},
+};
+use crate::{
+    call::{Call, Outcome},
+    problem::Problem,
+    schema::{self, Need},
+};
+
+pub(super) const ROUTES: &[Route] = &[Route {
+    tag: "uploads",
+    access: Access::Scoped(Action::Write),
+    summary: "Import a file by its URL",
+    detail: "Fetched by a job, under the same checks as any upload. Private, loopback and metadata addresses are \
+             refused, at each redirect anew.",
+    parameters: &[query("wait", "seconds to wait for the result, at most 60", schema::integer)],
+    payloads: &[json_body(body)],
+    replies: &[
+        replies(202, "acknowledged; `Location` tells what becomes of it", || schema::named("Upload")),
+        replies(201, "finished within `wait`", || schema::named("Upload")),
+    ],
+    ..Route::new("POST", "/api/v1/uploads/import", "upload_import", |call| Box::pin(import(call)))
+}];
+
+fn body() -> Value {
+    schema::object(&[
+        ("url", schema::formatted("uri"), Need::Always),
+        ("bucket", schema::text(), Need::Maybe),
+        ("key", schema::text(), Need::Maybe),
+        ("owner", schema::text(), Need::Maybe),
+        ("metadata", schema::open_object(), Need::Maybe),
+        ("tags", schema::list(schema::text()), Need::Maybe),
+        ("expires_at", schema::instant(), Need::Maybe),
+    ])
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Import {
+    url: String,
+    bucket: Option<BucketName>,
+    key: Option<ObjectKey>,
+    owner: Option<String>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    #[serde(default)]
+    tags: Vec<String>,
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImportQuery {
+    wait: Option<u64>,
+}
+
+async fn import(call: Call) -> Outcome {
+    let asked: ImportQuery = call.query()?;
+    let body: Import = call.json().await?;
+    let url = body.url.parse().map_err(|error| {
+        Problem::invalid(format!("\"{}\" is no URL: {error}", body.url)).remedy("send an http or https URL")
+    })?;
+    let bucket = match body.bucket {
+        Some(bucket) => bucket,
+        None => super::uploads::Said::default().bucket()?,
+    };
+    let key = body.key.as_ref().map_or("", |key| key.as_str());
+    call.may(Action::Write, Some(&bucket), Some(key))?;
+    let incoming = Incoming {
+        key: body.key,
+        owner: body.owner,
+        metadata: body.metadata,
+        tags: body.tags,
+        expires_at: body.expires_at,
+        credential: call.caller.principal.key,
+        ..Incoming::new(bucket, Door::Url)
+    };
+    let upload = call.larder().import(incoming, url).await?;
+    match asked.wait {
+        None => Ok(located(&call, &upload, StatusCode::ACCEPTED)),
+        Some(seconds) => {
+            let wait = Duration::from_secs(seconds).min(WAIT_MAX);
+            answer(&call, Accepted { upload, replayed: false }, Some(wait)).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documented_body_is_the_one_that_is_read() {
+        crate::routes::assert_same_members::<super::Import>(&super::body());
+    }
+}
