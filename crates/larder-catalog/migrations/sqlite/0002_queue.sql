@@ -31,7 +31,7 @@ CREATE INDEX jobs_running ON jobs (lease_expires_at) WHERE state = 'running';
 CREATE INDEX jobs_backlog ON jobs (bucket) WHERE state = 'queued';
 CREATE INDEX jobs_by_time ON jobs (created_at, id);
 CREATE INDEX jobs_by_subject ON jobs (subject) WHERE subject IS NOT NULL;
-CREATE INDEX jobs_counted ON jobs (queue, state, run_at);
+CREATE INDEX jobs_counted ON jobs (queue, state, run_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_ended ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE job_attempts (

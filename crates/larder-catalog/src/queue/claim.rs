@@ -1,8 +1,8 @@
 //! Claiming: the next job, for a while.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
-use larder_core::JobId;
+use larder_core::{JobId, Timestamp};
 
 use super::{
     end::Outcome,
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     change::Change,
-    db::Statement,
+    db::{FromRow, Row, Statement},
     error::{Error, Result},
     tx::{Class, Tx},
 };
@@ -46,65 +46,124 @@ impl Catalog {
         queues: &[String],
         lease_time: Duration,
     ) -> Result<Option<Claim>> {
-        // Idle workers ask twice a second: they must not take the write lock for it.
-        let peek = due(Statement::new("SELECT id FROM jobs"), queues, self.ambient().now().as_millis());
-        let peek = Statement {
-            text: format!("SELECT count(*) AS value FROM ({}) AS due", peek.text).into(),
-            ..peek
-        };
-        if self.first::<i64>(Class::Durable, peek).await? == Some(0) {
+        let queues = self.queues_with_due_jobs(queues).await?;
+        if queues.is_empty() {
             return Ok(None);
         }
-        let (worker, queues) = (worker.to_owned(), queues.to_vec());
+        let worker = worker.to_owned();
         self.commit(Class::Durable, move |tx| {
-            Box::pin(async move { tx.claim(&worker, &queues, lease_time).await })
+            Box::pin(async move { tx.claim_from(&worker, &queues, lease_time).await })
         })
         .await
     }
+
+    /// Looks which queues have a job that could run, the most urgent job's queue first.
+    ///
+    /// A read only: idle workers ask twice a second and must not take the write lock for it. And one
+    /// look-up for each queue, because only then does the index give the first job without sorting
+    /// all that wait.
+    async fn queues_with_due_jobs(&self, queues: &[String]) -> Result<Vec<String>> {
+        let now = self.ambient().now();
+        let mut peek = Statement::new("");
+        for (position, queue) in queues.iter().enumerate() {
+            let separator = if position == 0 { "" } else { " UNION ALL " };
+            peek = peek.push(separator).push("SELECT * FROM (SELECT queue, priority, run_at, id FROM jobs");
+            peek = first_due(peek, queue, now).push(") AS due");
+        }
+        if queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut due: Vec<Due> = self.rows(Class::Durable, peek).await?;
+        due.sort_by(|one, other| one.urgency().cmp(&other.urgency()));
+        Ok(due.into_iter().map(|due| due.queue).collect())
+    }
 }
 
-fn due(select: Statement, queues: &[String], now: i64) -> Statement {
+/// The first job of a queue that could run.
+struct Due {
+    queue: String,
+    priority: i64,
+    run_at: i64,
+    id: JobId,
+}
+
+impl Due {
+    fn urgency(&self) -> (Reverse<i64>, i64, JobId) {
+        (Reverse(self.priority), self.run_at, self.id)
+    }
+}
+
+impl FromRow for Due {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            queue: row.get("queue")?,
+            priority: row.get("priority")?,
+            run_at: row.get("run_at")?,
+            id: row.parse("id")?,
+        })
+    }
+}
+
+fn first_due(select: Statement, queue: &str, now: Timestamp) -> Statement {
     select
         .push(" WHERE state = 'queued'")
-        .and_in("queue", queues)
+        .and("queue = ", queue)
         .and("run_at <= ", now)
         .push(" ORDER BY priority DESC, run_at, id LIMIT 1")
 }
 
 impl Tx {
-    async fn claim(
+    async fn claim_from(
         &mut self,
         worker: &str,
         queues: &[String],
         lease_time: Duration,
     ) -> Result<Option<Claim>> {
+        for queue in queues {
+            if let Some(job) = self.claim_first(worker, queue, lease_time).await? {
+                self.note_attempt(&job, worker).await?;
+                let lease = Lease { job: job.id, number: job.lease };
+                return Ok(Some(Claim { job, lease }));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn claim_first(
+        &mut self,
+        worker: &str,
+        queue: &str,
+        lease_time: Duration,
+    ) -> Result<Option<JobRecord>> {
         let now = self.now();
-        let claim =
-            Statement::new("UPDATE jobs SET state = 'running', attempts = attempts + 1, lease = lease + 1")
-                .push(", leased_by = ")
-                .bind(worker)
-                .push(", lease_expires_at = ")
-                .bind(now.plus(lease_time))
-                .push(", started_at = ")
-                .bind(now)
-                .push(" WHERE id = (SELECT id FROM jobs");
-        let claim = due(claim, queues, now.as_millis())
+        let text =
+            "UPDATE jobs SET state = 'running', attempts = attempts + 1, lease = lease + 1, leased_by = ";
+        let claim = Statement::new(text)
+            .bind(worker)
+            .push(", lease_expires_at = ")
+            .bind(now.plus(lease_time))
+            .push(", started_at = ")
+            .bind(now)
+            .push(" WHERE id = (SELECT id FROM jobs");
+        let claim = first_due(claim, queue, now)
             // Claimers pass by the rows of others instead of waiting for them.
             .push(if self.is_postgres() { " FOR UPDATE SKIP LOCKED" } else { "" })
             .push(") RETURNING ")
             .push(COLUMNS);
-        let Some(job) = self.first::<JobRecord>(Class::Durable, claim).await? else { return Ok(None) };
+        self.first(Class::Durable, claim).await
+    }
+
+    async fn note_attempt(&mut self, job: &JobRecord, worker: &str) -> Result<()> {
         let columns = vec![
             ("job_id", job.id.into()),
             ("lease", job.lease.into()),
             ("worker", worker.into()),
-            ("started_at", now.into()),
+            ("started_at", self.now().into()),
             ("outcome", Outcome::Running.into()),
         ];
         self.execute(Class::Durable, Statement::insert("job_attempts", columns)).await?;
         self.announce(Change::Job(job.id));
-        let lease = Lease { job: job.id, number: job.lease };
-        Ok(Some(Claim { job, lease }))
+        Ok(())
     }
 
     /// Fails unless the job is still ours. Call it in the transaction that stores the job's result:

@@ -8,7 +8,7 @@ use larder_catalog::{
 use larder_core::{Ambient, AssetId, BucketName, ManualClock, ObjectKey, Timestamp, UploadId};
 use larder_testkit::postgres::TestDatabase;
 use serde_json::json;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, Row as _};
 
 /// When every test begins: 2026-03-01T12:00:00Z.
 pub const START: Timestamp = Timestamp::from_millis(1_772_366_400_000);
@@ -53,6 +53,16 @@ impl Engine {
     pub async fn other_process(&self) -> Catalog {
         let ambient = Ambient::new(self.clock.clone(), Arc::new(SystemEntropy));
         Catalog::open(&self.target, ambient).await.expect("the catalogue opens a second time")
+    }
+
+    /// How SQLite runs a statement.
+    pub async fn explain(&self, sql: &'static str) -> String {
+        let Home::Sqlite(directory) = &self.home else { panic!("only SQLite explains itself in words") };
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("catalog.db"));
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.expect("the file opens");
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(&mut connection).await.expect("a plan");
+        rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
     }
 
     /// Runs SQL behind the catalogue's back.
