@@ -76,6 +76,7 @@ impl fmt::Debug for Ambient {
 struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the replacement")]
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(since_epoch.as_millis() as i64)
@@ -85,6 +86,7 @@ impl Clock for SystemClock {
 struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "this is the replacement")]
     fn fill(&self, target: &mut [u8]) {
         rand::rng().fill_bytes(target);
     }
