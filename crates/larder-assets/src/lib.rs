@@ -1,1 +1,50 @@
-//! larder-assets
+//! What Larder does, without the doors: intake, variants, reading, deletion, retention, keys.
+//!
+//! [`Larder`] is the handle; every door (HTTP, command line) calls the same methods, so that however
+//! bytes come in they pass the same checks. This crate answers no HTTP and holds no SQL.
+//!
+//! The way of an upload: [`Larder::accept`] stages and checks it, records it and enqueues the job
+//! [`jobs::ingest`]; that decodes, commits the bytes to their place and enqueues [`jobs::variants`];
+//! [`Larder::read_original`] and [`Larder::read_variant`] hand bytes out.
+
+pub mod buckets;
+pub mod credentials;
+pub mod fail_point;
+pub mod intake;
+pub mod jobs;
+pub mod links;
+pub mod net;
+pub mod operation;
+pub mod pixels;
+pub mod policy;
+pub mod preset;
+pub mod reading;
+pub mod removal;
+pub mod secrets;
+pub mod settings;
+pub mod sweep;
+pub mod variants;
+pub mod view;
+
+mod assets;
+mod commit;
+mod larder;
+mod liveness;
+mod warm;
+
+pub use assets::{AssetPatch, AssetQuery, BatchAction, BatchOperation, BatchOutcome};
+pub use buckets::{Bucket, PresetView, PutPreset};
+pub use commit::{PutOutcome, WriteCondition};
+pub use credentials::{Action, IssuedKey, NewKey, Principal, Scope};
+pub use intake::{Accepted, Door, Idempotency, Incoming, Staged, UploadQuery};
+pub use larder::{Larder, Readiness};
+pub use links::Links;
+pub use liveness::ProcessName;
+pub use operation::{JobQuery, Statistics};
+pub use policy::{BucketPolicy, Visibility};
+pub use reading::Readable;
+pub use removal::{DeleteOptions, Deleted};
+pub use secrets::Secrets;
+pub use settings::Settings;
+pub use sweep::{SweepOptions, SweepReport};
+pub use view::{AssetView, JobView, KeyView, Page, UploadView, VariantView};

@@ -1,6 +1,78 @@
 //! Sizes and durations as people write them, for configuration and messages.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A number of bytes: read from an integer or from text such as `"10 MiB"`, written as an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+/// A span of time: read from text such as `"7d"` or from seconds, written as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// A span of whole seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// A span of whole days.
+    pub const fn days(days: u64) -> Self {
+        Self::seconds(days * 86_400)
+    }
+}
+
+impl fmt::Display for Span {
+    /// The largest unit that leaves a whole number: `7d`, `90s`, `1500ms`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+        match units.iter().find(|(factor, _)| millis % factor == 0 && millis >= *factor) {
+            Some((factor, unit)) => write!(f, "{}{unit}", millis / factor),
+            None => f.write_str("0s"),
+        }
+    }
+}
+
+/// Numbers and text both come from configuration files; environment values are always text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match NumberOrText::deserialize(deserializer)? {
+            NumberOrText::Number(bytes) => Ok(Self(bytes)),
+            NumberOrText::Text(text) => parse_bytes(&text).map(Self).map_err(de::Error::custom),
+        }
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match NumberOrText::deserialize(deserializer)? {
+            NumberOrText::Number(seconds) => Ok(Self::seconds(seconds)),
+            NumberOrText::Text(text) => parse_duration(&text).map(Self).map_err(de::Error::custom),
+        }
+    }
+}
 
 /// Reads a size in bytes: `1024`, `10 MiB`, `1.5GB`. Units are B, kB, MB, GB, TB (powers of 1,000)
 /// and KiB, MiB, GiB, TiB (powers of 1,024), in any case.
@@ -83,6 +155,15 @@ mod tests {
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(parse_duration("500 ms"), Ok(Duration::from_millis(500)));
         assert!(parse_duration("7 weeks").is_err());
+    }
+
+    #[test]
+    fn sizes_and_spans_read_from_configuration() {
+        assert_eq!(serde_json::from_str::<ByteSize>("\"1 KiB\"").unwrap(), ByteSize(1_024));
+        assert_eq!(serde_json::from_str::<ByteSize>("7").unwrap(), ByteSize(7));
+        assert_eq!(serde_json::from_str::<Span>("\"90m\"").unwrap().to_string(), "90m");
+        assert_eq!(serde_json::from_str::<Span>("172800").unwrap(), Span::days(2));
+        assert_eq!(serde_json::to_string(&Span::days(2)).unwrap(), "\"2d\"");
     }
 
     #[test]

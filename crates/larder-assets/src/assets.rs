@@ -1,0 +1,291 @@
+//! Assets as callers see and change them.
+
+use larder_catalog::{AssetChange, AssetFilter, AssetRecord, AssetStatus, Class};
+use larder_core::{AssetId, BucketName, Code, Fault, JobId, ObjectKey, Timestamp, limits::BATCH_ITEMS_MAX};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    jobs::{self, make_variants::MakeVariants},
+    larder::Larder,
+    reading::no_asset_at,
+    removal::DeleteOptions,
+    view::{AssetView, Page, asset_view},
+};
+
+/// Which assets to list; in the order of bucket and key.
+#[derive(Debug, Clone, Default)]
+pub struct AssetQuery {
+    /// In this bucket.
+    pub bucket: Option<BucketName>,
+    /// Whose keys begin with this.
+    pub prefix: Option<String>,
+    /// Of this owner.
+    pub owner: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// `processing`, `ready` or `failed`.
+    pub status: Option<String>,
+    /// Those in the trash instead.
+    pub deleted: bool,
+    /// `next` of the previous page.
+    pub after: Option<String>,
+    /// Most items, 1 to 1,000; 100 if 0.
+    pub limit: u32,
+}
+
+/// A change of what is known of an asset. An absent field stays, `null` empties it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AssetPatch {
+    /// Who it belongs to.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Option<String>>,
+    /// The application's JSON object, as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// Tags, as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// When it is to be deleted.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Option<Timestamp>>,
+}
+
+/// Tells a field that is `null` from one that is absent.
+fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// What to do with an asset of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchAction {
+    /// Into the trash.
+    Delete,
+    /// Gone for good.
+    Purge,
+    /// Out of the trash.
+    Restore,
+    /// Make its variants anew.
+    Rebuild,
+    /// Change what is known of it.
+    Update,
+}
+
+/// One operation of a batch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchOperation {
+    /// What to do.
+    pub action: BatchAction,
+    /// The asset.
+    pub id: AssetId,
+    /// For `update`.
+    #[serde(default)]
+    pub patch: Option<AssetPatch>,
+}
+
+/// How one operation of a batch ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BatchOutcome {
+    /// The asset.
+    pub id: AssetId,
+    /// Whether it worked.
+    pub ok: bool,
+    /// The job that was enqueued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// Why it did not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault>,
+}
+
+impl Larder {
+    /// An asset by its id.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`], also if it is deleted.
+    pub async fn asset(&self, id: AssetId) -> Result<AssetView, Fault> {
+        let record = self.existing_asset(id).await?;
+        let bucket = self.bucket(&record.bucket).await?;
+        Ok(asset_view(self, &bucket, &record))
+    }
+
+    /// The asset under a key.
+    ///
+    /// # Errors
+    /// [`Code::BucketNotFound`], [`Code::AssetNotFound`].
+    pub async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Result<AssetView, Fault> {
+        let bucket = self.bucket(bucket).await?;
+        let record = self.catalog().asset_at(&bucket.name, key).await?;
+        let record = record.ok_or_else(|| no_asset_at(&bucket.name, key))?;
+        Ok(asset_view(self, &bucket, &record))
+    }
+
+    /// A page of assets.
+    ///
+    /// # Errors
+    /// [`Code::BucketNotFound`]; [`Code::InvalidRequest`] for an unknown status or cursor.
+    pub async fn assets(&self, query: &AssetQuery) -> Result<Page<AssetView>, Fault> {
+        if let Some(name) = &query.bucket {
+            self.bucket(name).await?;
+        }
+        let status = query.status.as_deref().map(|text| {
+            text.parse::<AssetStatus>().map_err(|_| {
+                Fault::new(Code::InvalidRequest, format!("\"{text}\" is no status of an asset"))
+                    .remedy("use processing, ready or failed")
+            })
+        });
+        let filter = AssetFilter {
+            bucket: query.bucket.clone(),
+            prefix: query.prefix.clone(),
+            owner: query.owner.clone(),
+            tag: query.tag.clone(),
+            status: status.transpose()?,
+            deleted: query.deleted,
+            after: query.after.clone(),
+            limit: if query.limit == 0 { 100 } else { query.limit },
+            ..AssetFilter::default()
+        };
+        let page = self.catalog().assets(&filter).await?;
+        let mut items = Vec::with_capacity(page.items.len());
+        for record in &page.items {
+            let bucket = self.bucket(&record.bucket).await?;
+            items.push(asset_view(self, &bucket, record));
+        }
+        Ok(Page { items, next: page.next })
+    }
+
+    /// Changes what is known of an asset.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`], [`Code::InvalidRequest`].
+    pub async fn update_asset(&self, id: AssetId, patch: AssetPatch) -> Result<AssetView, Fault> {
+        self.existing_asset(id).await?;
+        if patch.expires_at.flatten().is_some_and(|at| at <= self.ambient().now()) {
+            return Err(Fault::new(Code::InvalidRequest, "expires_at lies in the past")
+                .remedy("delete the asset instead"));
+        }
+        let change = AssetChange {
+            owner: patch.owner,
+            metadata: patch.metadata.map(Value::Object),
+            tags: patch.tags,
+            expires_at: patch.expires_at,
+            ..AssetChange::default()
+        };
+        let record = self
+            .catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move { tx.change_asset(id, None, change).await })
+            })
+            .await?;
+        self.record_cache().forget(&record.bucket, &record.key);
+        let bucket = self.bucket(&record.bucket).await?;
+        Ok(asset_view(self, &bucket, &record))
+    }
+
+    /// Makes the variants of an asset that its bucket wants and that are not there.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`].
+    pub async fn rebuild(&self, id: AssetId) -> Result<JobId, Fault> {
+        let asset = self.existing_asset(id).await?;
+        let failed: Vec<_> = self
+            .catalog()
+            .variants(id)
+            .await?
+            .into_iter()
+            .filter(|variant| variant.status == larder_catalog::VariantStatus::Failed)
+            .map(|variant| variant.id)
+            .collect();
+        let job = jobs::new_job(&MakeVariants { asset_id: id, upload_id: None, recipes: None })?
+            .bucket(asset.bucket.clone())
+            .subject(id);
+        let enqueued = self
+            .catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    for variant in failed {
+                        tx.retry_variant(variant).await?;
+                    }
+                    tx.enqueue(job).await
+                })
+            })
+            .await?;
+        Ok(enqueued.id)
+    }
+
+    /// Does many operations; each for itself, so that one that fails does not hinder the others.
+    ///
+    /// # Errors
+    /// [`Code::BatchTooLarge`].
+    pub async fn batch(&self, operations: Vec<BatchOperation>) -> Result<Vec<BatchOutcome>, Fault> {
+        if operations.len() > BATCH_ITEMS_MAX {
+            return Err(Fault::new(
+                Code::BatchTooLarge,
+                format!("{} operations came, at most {BATCH_ITEMS_MAX} are possible", operations.len()),
+            )
+            .remedy("send several batches"));
+        }
+        let mut outcomes = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let id = operation.id;
+            outcomes.push(match self.operate(operation).await {
+                Ok(job) => BatchOutcome { id, ok: true, job, error: None },
+                Err(fault) => BatchOutcome { id, ok: false, job: None, error: Some(fault) },
+            });
+        }
+        Ok(outcomes)
+    }
+
+    async fn operate(&self, operation: BatchOperation) -> Result<Option<JobId>, Fault> {
+        let id = operation.id;
+        match operation.action {
+            BatchAction::Delete | BatchAction::Purge => {
+                let purge = operation.action == BatchAction::Purge;
+                match self.catalog().asset(id).await? {
+                    Some(asset) if purge && asset.deleted_at.is_some() => self.purge(&asset).await?,
+                    Some(asset) if asset.deleted_at.is_none() => {
+                        let options = DeleteOptions { purge, if_match: None };
+                        self.delete(&asset.bucket, &asset.key, &options).await?;
+                    }
+                    _ => return Err(no_asset(id)),
+                }
+            }
+            BatchAction::Restore => {
+                self.restore(id).await?;
+            }
+            BatchAction::Rebuild => return self.rebuild(id).await.map(Some),
+            BatchAction::Update => {
+                let patch = operation.patch.ok_or_else(|| {
+                    Fault::new(Code::InvalidRequest, "an update needs a patch")
+                        .remedy("send {\"action\":\"update\",\"id\":…,\"patch\":{…}}")
+                })?;
+                self.update_asset(id, patch).await?;
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) async fn existing_asset(&self, id: AssetId) -> Result<AssetRecord, Fault> {
+        let record = self.catalog().asset(id).await?.filter(|asset| asset.deleted_at.is_none());
+        record.ok_or_else(|| no_asset(id))
+    }
+
+    /// The bucket and key of an asset, deleted or not: for judging who may see it.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`].
+    pub async fn whereabouts(&self, id: AssetId) -> Result<(BucketName, ObjectKey), Fault> {
+        let record = self.catalog().asset(id).await?.ok_or_else(|| no_asset(id))?;
+        Ok((record.bucket, record.key))
+    }
+}
+
+fn no_asset(id: AssetId) -> Fault {
+    Fault::new(Code::AssetNotFound, format!("there is no asset {id}"))
+        .remedy("check the id; deleted assets can be restored for a while")
+}

@@ -1,0 +1,499 @@
+//! How bytes get to their place and their record into the catalogue, so that a crash between the two
+//! is mended.
+//!
+//! Writers of one key take turns through the catalogue (`place_writes`). A writer first stores its
+//! intent, then moves the bytes, then stores the record in the transaction that proves that it still
+//! holds the key. Whoever finds the intent of a dead writer settles it: if the moved bytes lie at
+//! their place, the record is written; if not, the intent is dropped.
+
+use std::time::{Duration, Instant};
+
+use larder_catalog::{
+    AssetRecord, AssetStatus, Class, Fence, PlaceWrite, Tx, UploadChange, UploadStatus, VariantIdentity,
+};
+use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp, UploadId};
+use larder_store::{Condition, Fingerprint, Place, RenameOptions};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    buckets::Bucket,
+    fail_point,
+    jobs::{self, JobContext, make_variants::MakeVariants},
+    larder::{Larder, own_place, place},
+    liveness::ProcessName,
+    variants::Wanted,
+    view::{AssetView, asset_view, etag},
+};
+
+/// How long a writer may hold a key without asking again. Moving bytes and storing a record take
+/// milliseconds; a writer that is slower than this is fenced off.
+const HELD_FOR: Duration = Duration::from_secs(30);
+
+/// How long a writer waits for its turn.
+const WAIT_MAX: Duration = Duration::from_secs(40);
+
+/// What must hold for a key to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum WriteCondition {
+    /// Nothing.
+    #[default]
+    None,
+    /// No asset lies there (`If-None-Match: *`).
+    IfAbsent,
+    /// The asset there has one of these entity tags (`If-Match`); empty for any asset.
+    IfMatch(Vec<String>),
+}
+
+/// The outcome of putting an object.
+#[derive(Debug, Clone)]
+pub struct PutOutcome {
+    /// The asset as it is now.
+    pub asset: AssetView,
+    /// Whether there was none before.
+    pub created: bool,
+}
+
+/// Bytes in staging with everything that their asset's record will say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NewBytes {
+    pub(crate) staged_at: String,
+    pub(crate) fingerprint: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) sha256: String,
+    pub(crate) md5: String,
+    pub(crate) content_type: String,
+    pub(crate) original_filename: Option<String>,
+    pub(crate) owner: Option<String>,
+    pub(crate) metadata: Value,
+    pub(crate) tags: Vec<String>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) picture: Option<Picture>,
+}
+
+/// What is known of a picture after its decode.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Picture {
+    pub(crate) width_px: u32,
+    pub(crate) height_px: u32,
+    pub(crate) frames: u32,
+    pub(crate) has_gps: bool,
+    pub(crate) description: Value,
+    pub(crate) perceptual_hash: i64,
+}
+
+/// What a writer is about to do, as it stands in the catalogue while it does it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Intent {
+    /// Put staged bytes under the key.
+    Write(Box<WriteIntent>),
+    /// Move the asset's bytes to the trash.
+    Delete {
+        /// The asset.
+        asset_id: AssetId,
+        /// Its version.
+        version: i64,
+        /// Where in the trash.
+        trash: String,
+    },
+    /// Move the asset's bytes back from the trash.
+    Restore {
+        /// The asset.
+        asset_id: AssetId,
+        /// Where to.
+        target: String,
+        /// Where from.
+        trash: String,
+    },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WriteIntent {
+    pub(crate) bytes: NewBytes,
+    pub(crate) target: String,
+    pub(crate) asset_id: AssetId,
+    /// The version of the asset that is replaced; none for a new one.
+    pub(crate) replaces: Option<i64>,
+    pub(crate) upload: Option<UploadId>,
+}
+
+impl Larder {
+    /// Moves staged bytes under a key and stores the record, the variants wanted at upload, their job
+    /// and the upload's progress in one transaction; ends `job` in it as well, if one is given.
+    pub(crate) async fn commit_bytes(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        bytes: NewBytes,
+        condition: &WriteCondition,
+        upload: Option<UploadId>,
+        job: Option<&JobContext>,
+    ) -> Result<(AssetRecord, bool), Fault> {
+        let held = self.hold(&bucket.name, key).await?;
+        let outcome = self.write_held(bucket, &held, bytes, condition, upload, job).await;
+        if let Err((fault, moved)) = outcome {
+            if !moved {
+                self.release(&held).await;
+            }
+            return Err(fault);
+        }
+        outcome.map_err(|(fault, _)| fault)
+    }
+
+    /// On failure, says whether the bytes may have moved: then the intent stays for recovery.
+    async fn write_held(
+        &self,
+        bucket: &Bucket,
+        held: &Fence,
+        bytes: NewBytes,
+        condition: &WriteCondition,
+        upload: Option<UploadId>,
+        job: Option<&JobContext>,
+    ) -> Result<(AssetRecord, bool), (Fault, bool)> {
+        let before = |fault| (fault, false);
+        let present =
+            self.catalog().asset_at(&held.bucket, &held.key).await.map_err(|error| before(error.into()))?;
+        check_condition(condition, present.as_ref()).map_err(before)?;
+        let mut intent = WriteIntent {
+            bytes,
+            target: match &present {
+                Some(asset) => asset.place.clone(),
+                None => Place::of_key(bucket.prefix(), &held.key).to_string(),
+            },
+            asset_id: present.as_ref().map_or_else(|| AssetId::new(self.ambient()), |asset| asset.id),
+            replaces: present.as_ref().map(|asset| asset.version),
+            upload,
+        };
+        self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
+        fail_point::reached("commit.intent");
+        match self.move_staged(held, &intent).await {
+            Err(larder_store::Error::Blocked { .. }) => {
+                intent.target = Place::escaped(bucket.prefix(), &held.key).to_string();
+                self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
+                self.move_staged(held, &intent).await.map_err(|error| before(error.into()))?;
+            }
+            moved => moved.map_err(|error| before(error.into()))?,
+        }
+        fail_point::reached("commit.moved");
+        let recorded = self.record_write(bucket, held, intent, job).await.map_err(|fault| (fault, true))?;
+        fail_point::reached("commit.recorded");
+        Ok(recorded)
+    }
+
+    /// Moves the bytes. What lies at the place of a new asset without a record is somebody's file:
+    /// it is set aside, never overwritten.
+    async fn move_staged(&self, held: &Fence, intent: &WriteIntent) -> larder_store::Result<()> {
+        let invalid = |fault: Fault| larder_store::Error::Invalid { detail: fault.detail };
+        let from = place(&intent.bytes.staged_at).map_err(invalid)?;
+        let to = place(&intent.target).map_err(invalid)?;
+        let replaces = intent.replaces.is_some();
+        let condition = if replaces { Condition::None } else { Condition::IfAbsent };
+        match self.store().rename(&from, &to, RenameOptions { condition }).await {
+            Err(larder_store::Error::Precondition { .. }) if !replaces => {
+                let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id)).map_err(invalid)?;
+                tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
+                self.store().rename(&to, &aside, RenameOptions::default()).await?;
+                self.store().rename(&from, &to, RenameOptions { condition: Condition::IfAbsent }).await?;
+            }
+            moved => {
+                moved?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the record for bytes that lie at their place.
+    pub(crate) async fn record_write(
+        &self,
+        bucket: &Bucket,
+        held: &Fence,
+        intent: WriteIntent,
+        job: Option<&JobContext>,
+    ) -> Result<(AssetRecord, bool), Fault> {
+        let target = place(&intent.target)?;
+        let fingerprint = self.store().stat(&target).await?.fingerprint;
+        let created = intent.replaces.is_none();
+        let wanted = match intent.bytes.picture {
+            Some(_) => self.wanted_at_upload(bucket).await?,
+            None => Vec::new(),
+        };
+        let asset = self.asset_record(held, &intent, &fingerprint, wanted.is_empty());
+        let work = RecordWork {
+            held: held.clone(),
+            replaces: intent.replaces,
+            upload: intent.upload,
+            job: match wanted.is_empty() {
+                true => None,
+                false => Some(
+                    jobs::new_job(&MakeVariants {
+                        asset_id: asset.id,
+                        upload_id: intent.upload,
+                        recipes: None,
+                    })?
+                    .bucket(held.bucket.clone())
+                    .subject(asset.id),
+                ),
+            },
+            wanted,
+            asset,
+            ended: job.map(JobContext::lease),
+        };
+        let asset = self
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { work.store(tx).await }))
+            .await?;
+        self.record_cache().forget(&asset.bucket, &asset.key);
+        Ok((asset, created))
+    }
+
+    fn asset_record(
+        &self,
+        held: &Fence,
+        intent: &WriteIntent,
+        fingerprint: &Fingerprint,
+        is_ready: bool,
+    ) -> AssetRecord {
+        let now = self.ambient().now();
+        let bytes = intent.bytes.clone();
+        let picture = bytes.picture;
+        AssetRecord {
+            id: intent.asset_id,
+            bucket: held.bucket.clone(),
+            key: held.key.clone(),
+            version: 1,
+            status: if is_ready { AssetStatus::Ready } else { AssetStatus::Processing },
+            store: self.settings().store_name.clone(),
+            place: intent.target.clone(),
+            fingerprint: fingerprint.to_string(),
+            size_bytes: bytes.size_bytes,
+            sha256: bytes.sha256,
+            md5: bytes.md5,
+            content_type: bytes.content_type,
+            original_filename: bytes.original_filename,
+            owner: bytes.owner,
+            metadata: bytes.metadata,
+            tags: bytes.tags,
+            width_px: picture.as_ref().map(|picture| picture.width_px),
+            height_px: picture.as_ref().map(|picture| picture.height_px),
+            frames: picture.as_ref().map(|picture| picture.frames),
+            has_gps: picture.as_ref().is_some_and(|picture| picture.has_gps),
+            perceptual_hash: picture.as_ref().map(|picture| picture.perceptual_hash),
+            description: picture.map(|picture| picture.description),
+            created_at: now,
+            updated_at: now,
+            expires_at: bytes.expires_at,
+            deleted_at: None,
+            trash_place: None,
+        }
+    }
+
+    /// Takes the turn to write a key, settling what a dead writer left.
+    pub(crate) async fn hold(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Fence, Fault> {
+        let deadline = Instant::now() + WAIT_MAX;
+        let mut pause = Duration::from_millis(5);
+        loop {
+            match self.try_hold(bucket, key).await {
+                Ok(row) => {
+                    let held = row.fence();
+                    if let Some(intent) = row.intent
+                        && self.settle(&held, intent).await? == Turn::GivenBack
+                    {
+                        continue;
+                    }
+                    return Ok(held);
+                }
+                Err(larder_catalog::Error::Precondition { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(250));
+                }
+                Err(larder_catalog::Error::Precondition { .. }) => {
+                    return Err(Fault::new(
+                        Code::Conflict,
+                        format!("{bucket}/{key} is being written by others all the time"),
+                    )
+                    .remedy("try again"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn try_hold(&self, bucket: &BucketName, key: &ObjectKey) -> larder_catalog::Result<PlaceWrite> {
+        let (bucket, key) = (bucket.clone(), key.clone());
+        let until = self.ambient().now().plus(HELD_FOR);
+        self.catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.take_place(&bucket, &key, &ProcessName::current().to_string(), until).await
+                })
+            })
+            .await
+    }
+
+    pub(crate) async fn declare_intent(&self, held: &Fence, intent: &Intent) -> Result<(), Fault> {
+        let intent = serde_json::to_value(intent)
+            .map_err(|error| Fault::internal("an intent does not print").caused_by(error))?;
+        let held = held.clone();
+        self.catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move { tx.set_place_intent(&held, &intent).await })
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Gives the turn back. If that fails, it runs out by itself.
+    pub(crate) async fn release(&self, held: &Fence) {
+        let released = held.clone();
+        let outcome = self
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.release_place(&released).await }))
+            .await;
+        if let Err(error) = outcome {
+            tracing::debug!(bucket = %held.bucket, key = %held.key, %error, "a key could not be released; its lease will run out");
+        }
+    }
+
+    /// Ends what a dead writer began, while holding its key: forward if its bytes moved, back if not.
+    pub(crate) async fn settle(&self, held: &Fence, intent: Value) -> Result<Turn, Fault> {
+        let intent: Intent = serde_json::from_value(intent)
+            .map_err(|error| Fault::internal("a stored intent can't be read").caused_by(error))?;
+        tracing::info!(bucket = %held.bucket, key = %held.key, "settling a write that was cut off");
+        match intent {
+            Intent::Write(write) => {
+                if self.lies_at(&write.target, Some(&write.bytes.fingerprint)).await?.is_none()
+                    || self.is_recorded(&write).await?
+                {
+                    return Ok(Turn::Kept);
+                }
+                let bucket = self.bucket(&held.bucket).await?;
+                self.record_write(&bucket, held, *write, None).await?;
+            }
+            Intent::Delete { asset_id, version, trash } => {
+                if self.lies_at(&trash, None).await?.is_none() {
+                    return Ok(Turn::Kept);
+                }
+                self.record_deletion(held, asset_id, version, &trash).await?;
+            }
+            Intent::Restore { asset_id, target, trash } => {
+                let Some(fingerprint) = self.lies_at(&target, None).await? else { return Ok(Turn::Kept) };
+                if self.lies_at(&trash, None).await?.is_some() {
+                    return Ok(Turn::Kept);
+                }
+                self.record_restoration(held, asset_id, &target, &fingerprint).await?;
+            }
+        }
+        Ok(Turn::GivenBack)
+    }
+
+    /// The fingerprint of the bytes at a place, if some are there (and are the expected ones).
+    async fn lies_at(&self, at: &str, expected: Option<&str>) -> Result<Option<String>, Fault> {
+        match self.store().stat(&place(at)?).await {
+            Ok(stat) => {
+                let found = stat.fingerprint.as_str();
+                Ok(expected.is_none_or(|expected| expected == found).then(|| found.to_owned()))
+            }
+            Err(larder_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn is_recorded(&self, write: &WriteIntent) -> Result<bool, Fault> {
+        let record = self.catalog().asset(write.asset_id).await?;
+        Ok(record.is_some_and(|asset| {
+            asset.fingerprint == write.bytes.fingerprint && asset.sha256 == write.bytes.sha256
+        }))
+    }
+}
+
+/// Whether a settlement used up the turn: storing a record gives it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Kept,
+    GivenBack,
+}
+
+/// Everything that one transaction stores for bytes at their place.
+struct RecordWork {
+    held: Fence,
+    asset: AssetRecord,
+    replaces: Option<i64>,
+    upload: Option<UploadId>,
+    wanted: Vec<Wanted>,
+    job: Option<larder_catalog::NewJob>,
+    ended: Option<larder_catalog::Lease>,
+}
+
+impl RecordWork {
+    async fn store(mut self, tx: &mut Tx) -> larder_catalog::Result<AssetRecord> {
+        tx.confirm_place(&self.held).await?;
+        match self.replaces {
+            None => tx.insert_asset(&self.asset).await?,
+            Some(expected) => {
+                self.asset.version = tx.replace_asset(&self.asset, expected).await?;
+                tx.mark_variants_stale(self.asset.id, &self.asset.sha256).await?;
+            }
+        }
+        for wanted in &self.wanted {
+            let identity = VariantIdentity {
+                asset_id: self.asset.id,
+                source_sha256: self.asset.sha256.clone(),
+                recipe_digest: wanted.digest.clone(),
+            };
+            tx.want_variant(&identity, &wanted.recipe.to_string(), Some(&wanted.preset)).await?;
+        }
+        if let Some(upload) = self.upload {
+            let change = upload_change(&self.asset, self.job.is_some());
+            tx.change_upload(upload, &[UploadStatus::Pending, UploadStatus::Processing], change).await?;
+        }
+        if let Some(job) = self.job {
+            tx.enqueue(job).await?;
+        }
+        if let Some(lease) = self.ended {
+            tx.finish_job(lease).await?;
+        }
+        tx.release_place(&self.held).await?;
+        Ok(self.asset)
+    }
+}
+
+fn upload_change(asset: &AssetRecord, variants_follow: bool) -> UploadChange {
+    let (status, stage, progress) = match variants_follow {
+        true => (UploadStatus::Processing, "variants", 75),
+        false => (UploadStatus::Completed, "done", 100),
+    };
+    UploadChange {
+        status: Some(status),
+        stage: Some(stage.to_owned()),
+        progress_percentage: Some(progress),
+        key: Some(asset.key.clone()),
+        asset: Some((asset.id, asset.version)),
+        staging_place: Some(None),
+        ..UploadChange::default()
+    }
+}
+
+fn check_condition(condition: &WriteCondition, present: Option<&AssetRecord>) -> Result<(), Fault> {
+    let failed = |what: String| {
+        Err(Fault::new(Code::PreconditionFailed, what).remedy("read the asset again and decide anew"))
+    };
+    match (condition, present) {
+        (WriteCondition::IfAbsent, Some(asset)) => {
+            failed(format!("an asset lies already under {}/{}", asset.bucket, asset.key))
+        }
+        (WriteCondition::IfMatch(_), None) => failed("no asset lies under this key".to_owned()),
+        (WriteCondition::IfMatch(tags), Some(asset))
+            if !tags.is_empty() && !tags.contains(&etag(&asset.sha256)) =>
+        {
+            failed(format!("the asset's entity tag is {}", etag(&asset.sha256)))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Larder {
+    pub(crate) fn outcome(&self, bucket: &Bucket, asset: &AssetRecord, created: bool) -> PutOutcome {
+        PutOutcome { asset: asset_view(self, bucket, asset), created }
+    }
+}

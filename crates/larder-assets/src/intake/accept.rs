@@ -1,0 +1,316 @@
+//! From staged bytes to an upload that is acknowledged.
+
+use larder_catalog::{
+    Begun, Class, IdempotencyAnswer, IdempotencyRecord, NewIdempotency, UploadRecord, UploadStatus,
+};
+use larder_core::{
+    Code, Fault, FileType, ObjectKey, UploadId,
+    limits::{IDEMPOTENCY_LIFE, METADATA_BYTES_MAX, UPLOAD_LIFE},
+};
+use larder_store::{ByteStream, OpenOptions};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Incoming, Staged, check, polyglot};
+use crate::{
+    buckets::Bucket,
+    fail_point,
+    jobs::{self, ingest_upload::IngestUpload},
+    larder::Larder,
+    view::{UploadView, upload_view},
+};
+
+/// A request that its client may repeat.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// Who asks for what: credential and route.
+    pub scope: String,
+    /// The client's key.
+    pub key: String,
+}
+
+/// An acknowledged upload.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The upload.
+    pub upload: UploadView,
+    /// Whether this answer was given before.
+    pub replayed: bool,
+}
+
+/// Whether the transaction stored something or found the same request.
+enum Stored {
+    New,
+    Existing(Box<IdempotencyRecord>),
+}
+
+impl Larder {
+    /// Takes a file in: stages it, judges what can be judged at once, records the upload and enqueues
+    /// its job. When this returns, bytes and record are durable.
+    ///
+    /// # Errors
+    /// Those of [`Larder::stage`] and [`Larder::accept_staged`].
+    pub async fn accept(
+        &self,
+        incoming: Incoming,
+        body: ByteStream,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Accepted, Fault> {
+        self.check_backlog(&incoming).await?;
+        let staged = self.stage(&incoming, body).await?;
+        self.accept_staged(incoming, staged, idempotency).await
+    }
+
+    /// Acknowledges staged bytes as an upload.
+    ///
+    /// # Errors
+    /// [`Code::UnsupportedType`], [`Code::TypeMismatch`], [`Code::ImageLimitExceeded`],
+    /// [`Code::UndecodableImage`], [`Code::FileTooLarge`] for bytes the bucket does not take;
+    /// [`Code::Conflict`] if the wanted key is taken; [`Code::BacklogFull`];
+    /// [`Code::IdempotencyKeyReused`], [`Code::IdempotencyKeyInUse`]. Nothing of the bytes remains.
+    pub async fn accept_staged(
+        &self,
+        incoming: Incoming,
+        staged: Staged,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Accepted, Fault> {
+        let bucket = self.bucket(&incoming.bucket).await?;
+        self.check_backlog(&incoming).await?;
+        check_metadata(&incoming)?;
+        let file_type = self.judge(&bucket, &incoming, &staged).await?;
+        if let Some(key) = &incoming.key {
+            self.refuse_taken(&bucket, key).await?;
+        }
+        let record = self.upload_record(&incoming, &staged, file_type);
+        let view = upload_view(&record, None, Default::default());
+        let claim = idempotency.map(|wanted| self.claim(wanted, &incoming, &staged));
+        match self.store_upload(record, claim.clone(), &view).await? {
+            Stored::New => {
+                fail_point::reached("intake.accepted");
+                staged.keep();
+                Ok(Accepted { upload: view, replayed: false })
+            }
+            Stored::Existing(existing) => replay(*existing, claim),
+        }
+    }
+
+    /// Judges staged bytes; see [`check::check`].
+    pub(crate) async fn judge(
+        &self,
+        bucket: &Bucket,
+        incoming: &Incoming,
+        staged: &Staged,
+    ) -> Result<Option<&'static FileType>, Fault> {
+        let bytes = &staged.bytes;
+        let limit = bucket.policy.max_bytes.0;
+        if bytes.size_bytes > limit {
+            return Err(Fault::new(
+                Code::FileTooLarge,
+                format!("the file has {} bytes, the bucket {} takes {limit}", bytes.size_bytes, bucket.name),
+            )
+            .remedy("send a smaller file, or raise max_bytes of the bucket"));
+        }
+        let tail = self.tail(staged).await?;
+        let claims = check::Claims {
+            content_type: incoming.declared_type.as_deref(),
+            file_name: incoming.file_name.as_deref(),
+            key: incoming.key.as_ref(),
+        };
+        let glimpse = check::Glimpse { head: &bytes.head, tail: &tail, is_whole: bytes.is_whole_in_head() };
+        check::check(&bucket.policy, &claims, &glimpse)
+    }
+
+    async fn tail(&self, staged: &Staged) -> Result<Vec<u8>, Fault> {
+        let bytes = &staged.bytes;
+        if bytes.is_whole_in_head() {
+            let from = bytes.head.len().saturating_sub(polyglot::TAIL_BYTES);
+            return Ok(bytes.head[from..].to_vec());
+        }
+        let from = bytes.size_bytes.saturating_sub(polyglot::TAIL_BYTES as u64);
+        let options = OpenOptions { range: Some(from..bytes.size_bytes) };
+        let opened = self.store().open(&bytes.place, options).await?;
+        Ok(opened.body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
+    }
+
+    async fn check_backlog(&self, incoming: &Incoming) -> Result<(), Fault> {
+        let bucket = self.bucket(&incoming.bucket).await?;
+        let waiting = self.backlog(&bucket.name, bucket.policy.backlog_max).await?;
+        if waiting < bucket.policy.backlog_max {
+            return Ok(());
+        }
+        Err(Fault::new(Code::BacklogFull, format!("{waiting} uploads wait in the bucket {}", bucket.name))
+            .remedy("send again after the time in Retry-After, or start more workers"))
+    }
+
+    async fn refuse_taken(&self, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
+        match self.catalog().asset_at(&bucket.name, key).await? {
+            Some(_) => Err(key_taken(bucket, key)),
+            None => Ok(()),
+        }
+    }
+
+    fn upload_record(
+        &self,
+        incoming: &Incoming,
+        staged: &Staged,
+        file_type: Option<&FileType>,
+    ) -> UploadRecord {
+        let now = self.ambient().now();
+        let content_type = file_type.map_or("application/octet-stream", |known| known.content_type);
+        let mut metadata = Value::Object(incoming.metadata.clone());
+        if let Some(expires_at) = incoming.expires_at {
+            // Travels with the upload under a name that no application can use.
+            metadata = serde_json::json!({ EXPIRES_AT: expires_at, USER: metadata });
+        }
+        UploadRecord {
+            id: staged.id,
+            bucket: incoming.bucket.clone(),
+            key: incoming.key.clone(),
+            status: UploadStatus::Pending,
+            stage: "queued".to_owned(),
+            progress_percentage: 50,
+            bytes_received: staged.bytes.size_bytes,
+            bytes_total: Some(staged.bytes.size_bytes),
+            error: None,
+            asset_id: None,
+            asset_version: None,
+            staging_place: Some(staged.bytes.place.to_string()),
+            sha256: Some(staged.bytes.sha256.clone()),
+            md5: Some(staged.bytes.md5.clone()),
+            size_bytes: Some(staged.bytes.size_bytes),
+            content_type: Some(content_type.to_owned()),
+            declared_type: incoming.declared_type.clone(),
+            original_filename: incoming.file_name.clone(),
+            owner: incoming.owner.clone(),
+            metadata,
+            tags: incoming.tags.clone(),
+            door: incoming.door.as_str().to_owned(),
+            credential: incoming.credential,
+            created_at: now,
+            updated_at: now,
+            expires_at: now.plus(UPLOAD_LIFE),
+            finished_at: None,
+        }
+    }
+
+    fn claim(&self, wanted: &Idempotency, incoming: &Incoming, staged: &Staged) -> NewIdempotency {
+        let now = self.ambient().now();
+        NewIdempotency {
+            scope: wanted.scope.clone(),
+            key: wanted.key.clone(),
+            body_digest: request_digest(incoming, &staged.bytes.sha256),
+            expires_at: now.plus(IDEMPOTENCY_LIFE),
+            running_until: now.plus(IDEMPOTENCY_LIFE),
+        }
+    }
+
+    /// Upload, job and the answer for its idempotency key are stored together or not at all.
+    async fn store_upload(
+        &self,
+        record: UploadRecord,
+        claim: Option<NewIdempotency>,
+        view: &UploadView,
+    ) -> Result<Stored, Fault> {
+        let job = jobs::new_job(&IngestUpload { upload_id: record.id })?
+            .bucket(record.bucket.clone())
+            .subject(record.id);
+        let answer = IdempotencyAnswer {
+            status: 202,
+            headers: Value::Object(Default::default()),
+            body: serde_json::to_value(view)
+                .map_err(|error| Fault::internal("an upload does not print").caused_by(error))?,
+            upload_id: Some(record.id),
+        };
+        let stored = self
+            .catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    if let Some(claim) = &claim {
+                        if let Begun::Existing(existing) = tx.begin_idempotency(claim).await? {
+                            return Ok(Stored::Existing(existing));
+                        }
+                        tx.finish_idempotency(&claim.scope, &claim.key, &claim.body_digest, &answer).await?;
+                    }
+                    tx.insert_upload(&record).await?;
+                    tx.enqueue(job).await?;
+                    Ok(Stored::New)
+                })
+            })
+            .await?;
+        Ok(stored)
+    }
+}
+
+const EXPIRES_AT: &str = "\u{1}expires_at";
+const USER: &str = "\u{1}metadata";
+
+/// The user's metadata and the wished expiry of an upload's record.
+pub(crate) fn unpack_metadata(metadata: &Value) -> (Value, Option<larder_core::Timestamp>) {
+    match (metadata.get(EXPIRES_AT), metadata.get(USER)) {
+        (Some(expires_at), Some(user)) => {
+            (user.clone(), expires_at.as_str().and_then(|text| text.parse().ok()))
+        }
+        _ => (metadata.clone(), None),
+    }
+}
+
+pub(crate) fn key_taken(bucket: &Bucket, key: &ObjectKey) -> Fault {
+    Fault::new(Code::Conflict, format!("an asset lies already under {}/{key}", bucket.name))
+        .remedy("choose another key, leave it out to get one, or replace the asset with PUT")
+}
+
+fn check_metadata(incoming: &Incoming) -> Result<(), Fault> {
+    let text = serde_json::to_string(&incoming.metadata).unwrap_or_default();
+    let too_much = if text.len() > METADATA_BYTES_MAX {
+        format!("metadata has {} bytes as JSON, at most {METADATA_BYTES_MAX} are possible", text.len())
+    } else if incoming.tags.len() > 100 || incoming.tags.iter().any(|tag| tag.is_empty() || tag.len() > 128) {
+        "at most 100 tags of 1 to 128 bytes are possible".to_owned()
+    } else if incoming.owner.as_ref().is_some_and(|owner| owner.is_empty() || owner.len() > 512) {
+        "an owner has 1 to 512 bytes".to_owned()
+    } else if incoming.file_name.as_ref().is_some_and(|name| name.len() > 1_024 || name.contains('\0')) {
+        "a file name has at most 1,024 bytes and no NUL".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(Code::InvalidRequest, too_much).remedy("send less beside the file"))
+}
+
+/// A digest of everything that makes two requests the same.
+fn request_digest(incoming: &Incoming, sha256: &str) -> String {
+    let said = serde_json::json!([
+        sha256,
+        incoming.bucket,
+        incoming.key,
+        incoming.file_name,
+        incoming.owner,
+        incoming.metadata,
+        incoming.tags,
+    ]);
+    hex::encode(Sha256::digest(said.to_string().as_bytes()))
+}
+
+fn replay(existing: IdempotencyRecord, claim: Option<NewIdempotency>) -> Result<Accepted, Fault> {
+    if claim.is_none_or(|claim| claim.body_digest != existing.body_digest) {
+        return Err(Fault::new(
+            Code::IdempotencyKeyReused,
+            "this Idempotency-Key came with another request before",
+        )
+        .remedy("use a new key for a new request"));
+    }
+    let Some(answer) = existing.answer else {
+        return Err(Fault::new(
+            Code::IdempotencyKeyInUse,
+            "the first request with this Idempotency-Key has not ended",
+        )
+        .remedy("send again after the time in Retry-After"));
+    };
+    let upload = serde_json::from_value(answer.body)
+        .map_err(|error| Fault::internal("a stored answer can't be read").caused_by(error))?;
+    Ok(Accepted { upload, replayed: true })
+}
+
+/// Names an upload in messages.
+pub(crate) fn no_upload(id: UploadId) -> Fault {
+    Fault::new(Code::UploadNotFound, format!("there is no upload {id}"))
+        .remedy("uploads are listed for 30 days after their end")
+}

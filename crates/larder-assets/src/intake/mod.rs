@@ -1,0 +1,176 @@
+//! How files come in: one intake behind every door.
+//!
+//! [`Larder::stage`] streams the body to durable bytes in staging; [`Larder::accept_staged`] judges
+//! them and answers with an upload whose job does the rest, [`Larder::put_staged`] does all of it at
+//! once. `accept` and `put` are both steps in one call.
+
+pub mod check;
+pub mod ingest;
+pub mod polyglot;
+pub mod stage;
+pub mod template;
+
+mod accept;
+mod in_flight;
+mod recover;
+mod staging_lock;
+mod uploads;
+
+use larder_core::{BucketName, KeyId, ObjectKey, Timestamp, UploadId};
+use larder_store::ByteStream;
+use serde_json::Map;
+
+pub use accept::{Accepted, Idempotency};
+pub use uploads::UploadQuery;
+
+pub(crate) use in_flight::InFlight;
+pub(crate) use staging_lock::StagingLock;
+
+use crate::larder::Larder;
+
+/// Through which door a file came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A multipart form.
+    Form,
+    /// The body of a POST.
+    Raw,
+    /// A PUT under a key.
+    Put,
+    /// The address of a remote file.
+    Url,
+    /// One of several files in one request.
+    Batch,
+    /// The command line, on the data directory itself.
+    CommandLine,
+}
+
+impl Door {
+    /// Its name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Raw => "raw",
+            Self::Put => "put",
+            Self::Url => "url",
+            Self::Batch => "batch",
+            Self::CommandLine => "command_line",
+        }
+    }
+}
+
+/// What a client says of a file that it sends.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// The bucket it goes to.
+    pub bucket: BucketName,
+    /// Under which key; from the bucket's template unless given.
+    pub key: Option<ObjectKey>,
+    /// The name the file had at the client.
+    pub file_name: Option<String>,
+    /// The declared media type.
+    pub declared_type: Option<String>,
+    /// The announced length in bytes.
+    pub declared_bytes: Option<u64>,
+    /// The announced SHA-256 in hex.
+    pub expect_sha256: Option<String>,
+    /// The announced MD5 in hex.
+    pub expect_md5: Option<String>,
+    /// Who it belongs to, in the words of the application.
+    pub owner: Option<String>,
+    /// A JSON object of the application's.
+    pub metadata: Map<String, serde_json::Value>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// When the asset is to be deleted.
+    pub expires_at: Option<Timestamp>,
+    /// The door.
+    pub door: Door,
+    /// The API key.
+    pub credential: Option<KeyId>,
+}
+
+impl Incoming {
+    /// A file for `bucket` of which nothing else is said.
+    pub fn new(bucket: BucketName, door: Door) -> Self {
+        Self {
+            bucket,
+            key: None,
+            file_name: None,
+            declared_type: None,
+            declared_bytes: None,
+            expect_sha256: None,
+            expect_md5: None,
+            owner: None,
+            metadata: Map::new(),
+            tags: Vec::new(),
+            expires_at: None,
+            door,
+            credential: None,
+        }
+    }
+}
+
+/// Bytes in staging that no record names yet. Dropped without being accepted, they are removed.
+#[derive(Debug)]
+pub struct Staged {
+    pub(crate) id: UploadId,
+    pub(crate) bytes: stage::Staged,
+    larder: Larder,
+    kept: bool,
+}
+
+impl Staged {
+    /// How many bytes there are.
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes.size_bytes
+    }
+
+    /// Their SHA-256 in hex.
+    pub fn sha256(&self) -> &str {
+        &self.bytes.sha256
+    }
+
+    /// From now on a record names the bytes.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (larder, place) = (self.larder.clone(), self.bytes.place.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { stage::discard(&**larder.store(), &place).await });
+        }
+    }
+}
+
+impl Larder {
+    /// Streams a body into staging. What `incoming` announces of it is checked on the way.
+    ///
+    /// The bytes are durable when this returns. The body may hand a
+    /// [`Fault`](larder_core::Fault) through as its error.
+    ///
+    /// # Errors
+    /// [`Code::BucketNotFound`](larder_core::Code::BucketNotFound) before a byte is read; those of
+    /// [`stage::stage`].
+    pub async fn stage(&self, incoming: &Incoming, body: ByteStream) -> Result<Staged, larder_core::Fault> {
+        let bucket = self.bucket(&incoming.bucket).await?;
+        let id = UploadId::new(self.ambient());
+        let place = crate::larder::own_place(&format!("staging/{id}"))?;
+        let expected = stage::Expected {
+            bytes_max: bucket.policy.max_bytes.0.min(self.settings().upload_bytes_max),
+            bytes: incoming.declared_bytes,
+            sha256: incoming.expect_sha256.clone(),
+            md5: incoming.expect_md5.clone(),
+        };
+        let arrival = self.in_flight().begin(id, incoming, self.ambient().now());
+        let bytes = stage::stage(&**self.store(), place, body, &expected, arrival.received()).await?;
+        crate::fail_point::reached("intake.staged");
+        Ok(Staged { id, bytes, larder: self.clone(), kept: false })
+    }
+}

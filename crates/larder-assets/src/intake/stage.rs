@@ -1,0 +1,198 @@
+//! From a body to durable bytes in staging: counted, hashed and cut off at the limit on the way.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use larder_core::{Code, Fault, file_type::SNIFF_BYTES, text::display_bytes};
+use larder_store::{ByteStream, Fingerprint, Place, PutOptions, Store};
+use md5::Md5;
+use sha2::{Digest, Sha256};
+use std::sync::Mutex;
+
+/// The first bytes that are kept for header checks: enough for a JPEG whose EXIF block, with its
+/// embedded preview, precedes the frame header.
+pub const HEAD_BYTES: usize = 1 << 20;
+
+/// What came in, now durable at `place`.
+#[derive(Debug)]
+pub struct Staged {
+    /// Where the bytes lie.
+    pub place: Place,
+    /// Identity of the bytes.
+    pub fingerprint: Fingerprint,
+    /// How many there are.
+    pub size_bytes: u64,
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// MD5 in hex; what S3 clients compare.
+    pub md5: String,
+    /// The first bytes, at most [`HEAD_BYTES`].
+    pub head: Vec<u8>,
+}
+
+impl Staged {
+    /// Whether `head` is the whole file.
+    pub fn is_whole_in_head(&self) -> bool {
+        self.head.len() as u64 == self.size_bytes
+    }
+}
+
+/// What is expected of a body.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// Most bytes; exactly this many are accepted.
+    pub bytes_max: u64,
+    /// The announced length.
+    pub bytes: Option<u64>,
+    /// The announced SHA-256 in hex.
+    pub sha256: Option<String>,
+    /// The announced MD5 in hex.
+    pub md5: Option<String>,
+}
+
+/// Counts bytes for whoever shows progress.
+pub type Received = Arc<AtomicU64>;
+
+/// The state of a running hash, shared with the stream that the store consumes.
+struct Tally {
+    sha256: Sha256,
+    md5: Md5,
+    size_bytes: u64,
+    head: Vec<u8>,
+}
+
+/// Streams `body` into `place` and syncs it.
+///
+/// When this returns, the bytes are on stable storage; when it fails or is dropped, nothing of them
+/// remains. Memory use does not grow with the body.
+///
+/// # Errors
+/// [`Code::FileTooLarge`] as soon as one byte too many arrives, [`Code::BodyIncomplete`],
+/// [`Code::EmptyFile`], [`Code::DigestMismatch`], or the store's own.
+pub async fn stage(
+    store: &dyn Store,
+    place: Place,
+    body: ByteStream,
+    expected: &Expected,
+    received: Received,
+) -> Result<Staged, Fault> {
+    if let Some(announced) = expected.bytes
+        && announced > expected.bytes_max
+    {
+        return Err(too_large(Some(announced), expected.bytes_max));
+    }
+    let tally = Arc::new(Mutex::new(Tally {
+        sha256: Sha256::new(),
+        md5: Md5::new(),
+        size_bytes: 0,
+        head: Vec::new(),
+    }));
+    let counted = counted(body, tally.clone(), expected.bytes_max, received);
+    let stat = store.put(&place, counted, PutOptions::default()).await.map_err(fault_of_put)?;
+    let tally = Arc::into_inner(tally)
+        .and_then(|mutex| mutex.into_inner().ok())
+        .ok_or_else(|| Fault::internal("the store kept the body's stream after its end"))?;
+    let staged = Staged {
+        place,
+        fingerprint: stat.fingerprint,
+        size_bytes: tally.size_bytes,
+        sha256: hex::encode(tally.sha256.finalize()),
+        md5: hex::encode(tally.md5.finalize()),
+        head: tally.head,
+    };
+    if let Err(fault) = check_against(&staged, expected) {
+        discard(store, &staged.place).await;
+        return Err(fault);
+    }
+    Ok(staged)
+}
+
+/// Removes staged bytes; a failure is only logged, since the sweep removes what stays behind.
+pub async fn discard(store: &dyn Store, place: &Place) {
+    if let Err(error) = store.remove(place).await {
+        tracing::warn!(%place, %error, "staged bytes could not be removed; the sweep will");
+    }
+}
+
+fn counted(body: ByteStream, tally: Arc<Mutex<Tally>>, bytes_max: u64, received: Received) -> ByteStream {
+    body.and_then(move |chunk: Bytes| {
+        let outcome = match tally.lock() {
+            Ok(mut tally) => tally.take(&chunk, bytes_max),
+            Err(_) => Err(Fault::internal("hashing the body panicked")),
+        };
+        if outcome.is_ok() {
+            received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+        futures::future::ready(outcome.map(|()| chunk).map_err(Into::into))
+    })
+    .boxed()
+}
+
+impl Tally {
+    fn take(&mut self, chunk: &Bytes, bytes_max: u64) -> Result<(), Fault> {
+        self.size_bytes += chunk.len() as u64;
+        if self.size_bytes > bytes_max {
+            return Err(too_large(None, bytes_max));
+        }
+        self.sha256.update(chunk);
+        self.md5.update(chunk);
+        let wanted = HEAD_BYTES.saturating_sub(self.head.len()).min(chunk.len());
+        self.head.extend_from_slice(&chunk[..wanted]);
+        Ok(())
+    }
+}
+
+fn check_against(staged: &Staged, expected: &Expected) -> Result<(), Fault> {
+    if let Some(announced) = expected.bytes
+        && announced != staged.size_bytes
+    {
+        let detail = format!("{announced} bytes were announced, {} arrived", staged.size_bytes);
+        return Err(Fault::new(Code::BodyIncomplete, detail).remedy("send the file again"));
+    }
+    if staged.size_bytes == 0 {
+        return Err(Fault::new(Code::EmptyFile, "the file has no bytes").remedy("send a file with content"));
+    }
+    let pairs = [("SHA-256", &expected.sha256, &staged.sha256), ("MD5", &expected.md5, &staged.md5)];
+    for (name, announced, found) in pairs {
+        if let Some(announced) = announced
+            && !announced.eq_ignore_ascii_case(found)
+        {
+            let detail = format!("the {name} of the body is {found}, {announced} was announced");
+            return Err(Fault::new(Code::DigestMismatch, detail).remedy("send the file again"));
+        }
+    }
+    Ok(())
+}
+
+fn too_large(announced: Option<u64>, limit: u64) -> Fault {
+    let detail = match announced {
+        Some(bytes) => {
+            format!("the file has {bytes} bytes, at most {limit} ({}) are accepted", display_bytes(limit))
+        }
+        None => format!("the file has more than {limit} bytes ({})", display_bytes(limit)),
+    };
+    Fault::new(Code::FileTooLarge, detail)
+        .remedy("send a smaller file, or raise max_bytes of the bucket or limits.upload_bytes")
+}
+
+/// A fault that the body's own stream raised comes back out of the store unchanged.
+fn fault_of_put(error: larder_store::Error) -> Fault {
+    match error {
+        larder_store::Error::Body(source) => match source.downcast::<Fault>() {
+            Ok(fault) => *fault,
+            Err(source) => Fault::new(Code::BodyIncomplete, "the body broke off")
+                .remedy("send the file again")
+                .caused_by(source),
+        },
+        other => other.into(),
+    }
+}
+
+/// The part of a head that type sniffing looks at.
+pub fn sniffable(head: &[u8]) -> &[u8] {
+    &head[..head.len().min(SNIFF_BYTES)]
+}

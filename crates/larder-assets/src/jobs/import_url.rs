@@ -1,0 +1,183 @@
+//! Import: fetches a remote file and takes it in like any other.
+
+use async_trait::async_trait;
+use larder_catalog::{Class, UploadChange, UploadRecord, UploadStatus};
+use larder_core::{Code, Fault, FaultKind, KeyId, ObjectKey, UploadId};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{
+    Ended, Job, JobContext,
+    ingest_upload::{IngestUpload, fail_upload},
+    new_job,
+};
+use crate::{
+    intake::{Door, Incoming},
+    larder::Larder,
+    view::{UploadView, upload_view},
+};
+
+/// Arguments of the job.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ImportUrl {
+    /// The upload that the file becomes.
+    pub upload_id: UploadId,
+    /// Where the file is.
+    pub url: Url,
+}
+
+#[async_trait]
+impl Job for ImportUrl {
+    const NAME: &'static str = "import";
+    const DOC: &'static str = "fetches a remote file for an upload";
+    const QUEUE: &'static str = "intake";
+
+    fn unique_key(&self) -> Option<String> {
+        Some(self.upload_id.to_string())
+    }
+
+    async fn run(self, context: JobContext) -> Result<Ended, Fault> {
+        match context.larder().fetch(&self, &context).await {
+            Err(fault) if fault.kind() == FaultKind::Invalid && fault.code != Code::Cancelled => {
+                fail_upload(context.larder(), self.upload_id, fault).await?;
+                Ok(Ended::Open)
+            }
+            // A remote server that fails is no store of ours: it gets the ordinary attempts.
+            Err(fault)
+                if fault.code == Code::BackendUnavailable && context.job().attempts >= Self::ATTEMPTS =>
+            {
+                let fault =
+                    Fault::new(Code::ImportFailed, fault.detail).remedy("try again when the server answers");
+                fail_upload(context.larder(), self.upload_id, fault).await?;
+                Ok(Ended::Open)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn gave_up(self, larder: &Larder, fault: &Fault) -> Result<(), Fault> {
+        fail_upload(larder, self.upload_id, fault.clone()).await
+    }
+}
+
+impl Larder {
+    /// Takes a file in by its address: the upload is acknowledged at once, a job fetches the file.
+    ///
+    /// # Errors
+    /// [`Code::AddressRefused`] for what the address itself shows; what it resolves to is judged by
+    /// the job. [`Code::BucketNotFound`], [`Code::BacklogFull`].
+    pub async fn import(&self, incoming: Incoming, url: Url) -> Result<UploadView, Fault> {
+        let bucket = self.bucket(&incoming.bucket).await?;
+        self.guarded().check(&url)?;
+        let record = self.import_record(&incoming);
+        let job =
+            new_job(&ImportUrl { upload_id: record.id, url })?.bucket(bucket.name.clone()).subject(record.id);
+        let view = upload_view(&record, None, Default::default());
+        self.catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.insert_upload(&record).await?;
+                    tx.enqueue(job).await.map(drop)
+                })
+            })
+            .await?;
+        Ok(view)
+    }
+
+    fn import_record(&self, incoming: &Incoming) -> UploadRecord {
+        let now = self.ambient().now();
+        UploadRecord {
+            id: UploadId::new(self.ambient()),
+            bucket: incoming.bucket.clone(),
+            key: incoming.key.clone(),
+            status: UploadStatus::Pending,
+            stage: "queued".to_owned(),
+            progress_percentage: 0,
+            bytes_received: 0,
+            bytes_total: None,
+            error: None,
+            asset_id: None,
+            asset_version: None,
+            staging_place: None,
+            sha256: None,
+            md5: None,
+            size_bytes: None,
+            content_type: None,
+            declared_type: incoming.declared_type.clone(),
+            original_filename: incoming.file_name.clone(),
+            owner: incoming.owner.clone(),
+            metadata: serde_json::Value::Object(incoming.metadata.clone()),
+            tags: incoming.tags.clone(),
+            door: Door::Url.as_str().to_owned(),
+            credential: incoming.credential,
+            created_at: now,
+            updated_at: now,
+            expires_at: now.plus(larder_core::limits::UPLOAD_LIFE),
+            finished_at: None,
+        }
+    }
+
+    async fn fetch(&self, job: &ImportUrl, context: &JobContext) -> Result<Ended, Fault> {
+        let upload = self.catalog().upload(job.upload_id).await?;
+        let Some(upload) = upload.filter(|upload| !upload.status.is_final() && upload.sha256.is_none())
+        else {
+            return Ok(Ended::Open);
+        };
+        context.progress(0.1, "fetching");
+        let remote = self.guarded().get(&job.url).await?;
+        let incoming = incoming_of(&upload, remote.content_type, remote.size_bytes, remote.file_name);
+        let staged = self.stage(&incoming, remote.body).await.map_err(|fault| match fault.code {
+            // The remote server broke off: trying again may help.
+            Code::BodyIncomplete => Fault::new(Code::BackendUnavailable, fault.detail),
+            _ => fault,
+        })?;
+        let bucket = self.bucket(&upload.bucket).await?;
+        let file_type = self.judge(&bucket, &incoming, &staged).await?;
+        let content_type = file_type.map_or("application/octet-stream", |known| known.content_type);
+        let change = UploadChange {
+            status: Some(UploadStatus::Pending),
+            stage: Some("queued".to_owned()),
+            progress_percentage: Some(50),
+            bytes_received: Some(staged.size_bytes()),
+            bytes_total: Some(staged.size_bytes()),
+            staging_place: Some(Some(staged.bytes.place.to_string())),
+            digests: Some((staged.bytes.sha256.clone(), staged.bytes.md5.clone(), staged.bytes.size_bytes)),
+            content_type: Some(content_type.to_owned()),
+            ..UploadChange::default()
+        };
+        let ingest =
+            new_job(&IngestUpload { upload_id: upload.id })?.bucket(bucket.name.clone()).subject(upload.id);
+        let lease = context.lease();
+        self.catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.confirm_lease(lease).await?;
+                    tx.change_upload(upload.id, &[UploadStatus::Pending, UploadStatus::Processing], change)
+                        .await?;
+                    tx.enqueue(ingest).await?;
+                    tx.finish_job(lease).await
+                })
+            })
+            .await?;
+        staged.keep();
+        Ok(Ended::Recorded)
+    }
+}
+
+fn incoming_of(
+    upload: &UploadRecord,
+    content_type: Option<String>,
+    size_bytes: Option<u64>,
+    file_name: Option<String>,
+) -> Incoming {
+    let key: Option<ObjectKey> = upload.key.clone();
+    let credential: Option<KeyId> = upload.credential;
+    Incoming {
+        key,
+        credential,
+        file_name: upload.original_filename.clone().or(file_name),
+        declared_type: content_type,
+        declared_bytes: size_bytes,
+        ..Incoming::new(upload.bucket.clone(), Door::Url)
+    }
+}

@@ -1,0 +1,191 @@
+//! The handle that every door holds.
+
+use std::{path::PathBuf, sync::Arc};
+
+use larder_catalog::Catalog;
+use larder_core::{Ambient, Code, Fault, FaultKind};
+use larder_store::{Place, Store};
+
+use crate::{
+    buckets::BucketCache,
+    credentials::KeyCache,
+    intake::{InFlight, StagingLock},
+    links::Links,
+    net::Guarded,
+    pixels::PixelPool,
+    reading::{HotBytes, RecordCache},
+    settings::Settings,
+    variants::Flights,
+};
+
+/// Folder of Larder's own at the root of a store.
+pub(crate) const OWN_FOLDER: &str = ".larder";
+
+/// An open Larder: catalogue, store and everything between. Cheap to clone.
+#[derive(Clone)]
+pub struct Larder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    catalog: Catalog,
+    store: Arc<dyn Store>,
+    ambient: Ambient,
+    links: Links,
+    guarded: Guarded,
+    pixels: PixelPool,
+    buckets: BucketCache,
+    keys: KeyCache,
+    records: RecordCache,
+    hot: HotBytes,
+    flights: Flights,
+    in_flight: InFlight,
+    staging_lock: Option<StagingLock>,
+}
+
+/// Whether the parts answer.
+#[derive(Debug)]
+pub struct Readiness {
+    /// The catalogue; without it nothing works.
+    pub catalog: Result<(), Fault>,
+    /// The store; without it what is cached is still served.
+    pub store: Result<(), Fault>,
+}
+
+impl Larder {
+    /// Opens Larder over a catalogue, which must be migrated, and a store.
+    ///
+    /// On a store of local files this also takes part in the lock by which processes tell whether
+    /// leftovers in staging belong to anyone.
+    ///
+    /// # Errors
+    /// The HTTP client for imports can't be set up, or the store's folder can't be locked.
+    pub async fn open(
+        settings: Settings,
+        catalog: Catalog,
+        store: Arc<dyn Store>,
+        ambient: Ambient,
+    ) -> Result<Self, Fault> {
+        let links = Links::new(settings.public_url.clone(), settings.secrets.clone(), ambient.clone());
+        let staging_lock = match lock_path(&*store) {
+            Some(path) => Some(StagingLock::take(path).await?),
+            None => None,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                guarded: Guarded::new(&settings.import)?,
+                pixels: PixelPool::new(settings.cpu_slots, settings.image.decode_memory_bytes),
+                hot: HotBytes::new(settings.hot_cache_bytes),
+                buckets: BucketCache::default(),
+                keys: KeyCache::default(),
+                records: RecordCache::default(),
+                flights: Flights::default(),
+                in_flight: InFlight::default(),
+                staging_lock,
+                settings,
+                catalog,
+                store,
+                ambient,
+                links,
+            }),
+        })
+    }
+
+    /// What this instance was told at start.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The records.
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// The bytes.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// Clock and randomness.
+    pub fn ambient(&self) -> &Ambient {
+        &self.inner.ambient
+    }
+
+    /// URLs and their signatures.
+    pub fn links(&self) -> &Links {
+        &self.inner.links
+    }
+
+    /// Whether catalogue and store answer, asked now.
+    pub async fn readiness(&self) -> Readiness {
+        let catalog = self.catalog().buckets().await.map(drop).map_err(Fault::from);
+        // Nothing lies at this place: "not found" is the answer of a store that works.
+        let store = match own_place("ready") {
+            Ok(place) => match self.store().stat(&place).await.map_err(Fault::from) {
+                Err(fault) if fault.kind() != FaultKind::NotFound => Err(fault),
+                _ => Ok(()),
+            },
+            Err(fault) => Err(fault),
+        };
+        Readiness { catalog, store }
+    }
+
+    pub(crate) fn guarded(&self) -> &Guarded {
+        &self.inner.guarded
+    }
+
+    pub(crate) fn pixels(&self) -> &PixelPool {
+        &self.inner.pixels
+    }
+
+    pub(crate) fn bucket_cache(&self) -> &BucketCache {
+        &self.inner.buckets
+    }
+
+    pub(crate) fn key_cache(&self) -> &KeyCache {
+        &self.inner.keys
+    }
+
+    pub(crate) fn record_cache(&self) -> &RecordCache {
+        &self.inner.records
+    }
+
+    pub(crate) fn hot_bytes(&self) -> &HotBytes {
+        &self.inner.hot
+    }
+
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.inner.flights
+    }
+
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.inner.in_flight
+    }
+
+    pub(crate) fn staging_lock(&self) -> Option<&StagingLock> {
+        self.inner.staging_lock.as_ref()
+    }
+}
+
+impl std::fmt::Debug for Larder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Larder").field("settings", &self.inner.settings).finish_non_exhaustive()
+    }
+}
+
+fn lock_path(store: &dyn Store) -> Option<PathBuf> {
+    store.local_path(&own_place("staging.lock").ok()?)
+}
+
+/// A place below Larder's own folder.
+pub(crate) fn own_place(rest: &str) -> Result<Place, Fault> {
+    place(&format!("{OWN_FOLDER}/{rest}"))
+}
+
+/// A place that a record names.
+pub(crate) fn place(text: &str) -> Result<Place, Fault> {
+    text.parse().map_err(|error: larder_store::PlaceError| {
+        Fault::new(Code::StoredBytesCorrupt, format!("\"{text}\" is no place in a store")).caused_by(error)
+    })
+}

@@ -1,0 +1,288 @@
+//! Jobs, workers and figures for whoever runs Larder.
+
+use std::time::Duration;
+
+use larder_catalog::{JobFilter, JobState, WorkerRecord};
+use larder_core::{BucketName, Code, Fault, JobId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    larder::Larder,
+    view::{JobView, Page, job_view},
+};
+
+/// How long after its last sign a worker is still listed.
+const WORKER_SEEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Which jobs to list; the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct JobQuery {
+    /// `queued`, `running`, `done`, `dead` or `cancelled`.
+    pub state: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// In this queue.
+    pub queue: Option<String>,
+    /// For this bucket.
+    pub bucket: Option<BucketName>,
+    /// On this asset or upload.
+    pub subject: Option<String>,
+    /// `next` of the previous page.
+    pub after: Option<String>,
+    /// Most items, 1 to 1,000; 100 if 0.
+    pub limit: u32,
+}
+
+/// Jobs of one queue in one state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// The queue.
+    pub queue: String,
+    /// The state.
+    pub state: String,
+    /// How many.
+    pub jobs: u64,
+    /// When the oldest of them could first run; for waiting jobs, the queue's age.
+    pub oldest_run_at: Timestamp,
+}
+
+/// A process that runs jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its name.
+    pub id: String,
+    /// Its machine.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// The queues it serves.
+    pub queues: Vec<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Its last sign.
+    pub seen_at: Timestamp,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Per bucket.
+    pub buckets: Vec<BucketStatistics>,
+    /// Assets over all buckets.
+    pub total_objects: u64,
+    /// Their bytes.
+    pub total_bytes: u64,
+    /// Bytes of variants over all buckets.
+    pub variant_bytes: u64,
+}
+
+/// How much there is in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketStatistics {
+    /// The bucket.
+    pub bucket: String,
+    /// The store its bytes lie in.
+    pub store: String,
+    /// Assets.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Assets in the trash.
+    pub deleted_objects: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Assets by media type.
+    pub types: Vec<TypeStatistics>,
+    /// Variants by preset and status.
+    pub variants: Vec<VariantStatistics>,
+}
+
+/// Assets of one media type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeStatistics {
+    /// The media type.
+    pub content_type: String,
+    /// Assets.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Variants of one preset in one status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariantStatistics {
+    /// The preset; absent for free recipes.
+    pub preset: Option<String>,
+    /// The status.
+    pub status: String,
+    /// Variants.
+    pub variants: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Larder {
+    /// A page of jobs, the newest first.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`] for an unknown state or cursor.
+    pub async fn jobs(&self, query: &JobQuery) -> Result<Page<JobView>, Fault> {
+        let state = query.state.as_deref().map(|text| {
+            text.parse::<JobState>().map_err(|_| {
+                Fault::new(Code::InvalidRequest, format!("\"{text}\" is no state of a job"))
+                    .remedy("use queued, running, done, dead or cancelled")
+            })
+        });
+        let filter = JobFilter {
+            state: state.transpose()?,
+            kind: query.kind.clone(),
+            queue: query.queue.clone(),
+            bucket: query.bucket.clone(),
+            subject: query.subject.clone(),
+            after: query.after.clone(),
+            limit: if query.limit == 0 { 100 } else { query.limit },
+        };
+        let page = self.catalog().jobs(&filter).await?;
+        let items = page.items.into_iter().map(|record| job_view(record, Vec::new())).collect();
+        Ok(Page { items, next: page.next })
+    }
+
+    /// A job with its history.
+    ///
+    /// # Errors
+    /// [`Code::JobNotFound`].
+    pub async fn job(&self, id: JobId) -> Result<JobView, Fault> {
+        let record = self.catalog().job(id).await?.ok_or_else(|| no_job(id))?;
+        let history = self.catalog().job_attempts(id).await?;
+        Ok(job_view(record, history))
+    }
+
+    /// Queues a dead or cancelled job again, with fresh attempts.
+    ///
+    /// # Errors
+    /// [`Code::JobNotFound`]; [`Code::Conflict`] if it has not ended like that.
+    pub async fn retry_job(&self, id: JobId) -> Result<JobView, Fault> {
+        self.catalog()
+            .commit(larder_catalog::Class::Durable, move |tx| Box::pin(async move { tx.retry_job(id).await }))
+            .await?;
+        self.job(id).await
+    }
+
+    /// Cancels a job: at once if it waits, at its next step if it runs.
+    ///
+    /// # Errors
+    /// [`Code::JobNotFound`]; [`Code::Conflict`] if it has ended.
+    pub async fn cancel_job(&self, id: JobId) -> Result<JobView, Fault> {
+        let job = self
+            .catalog()
+            .commit(larder_catalog::Class::Durable, move |tx| {
+                Box::pin(async move { tx.cancel_job(id).await })
+            })
+            .await?;
+        if job.state == JobState::Cancelled {
+            if let Some(kind) = crate::jobs::JobKind::named(&job.kind) {
+                let fault =
+                    Fault::new(Code::Cancelled, "the job was cancelled").remedy("send the file again");
+                (kind.gave_up)(job.args, self.clone(), fault).await?;
+            }
+        }
+        self.job(id).await
+    }
+
+    /// Jobs by queue and state.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn queues(&self) -> Result<Vec<QueueView>, Fault> {
+        let counts = self.catalog().queue_counts().await?;
+        Ok(counts
+            .into_iter()
+            .map(|count| QueueView {
+                queue: count.queue,
+                state: count.state.to_string(),
+                jobs: count.jobs,
+                oldest_run_at: count.oldest_run_at,
+            })
+            .collect())
+    }
+
+    /// Workers that gave a sign within the last minute.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, Fault> {
+        let workers = self.catalog().workers(self.ambient().now().minus(WORKER_SEEN_WITHIN)).await?;
+        Ok(workers.into_iter().map(worker_view).collect())
+    }
+
+    /// Jobs of a bucket that wait, counted up to `at_most`.
+    pub(crate) async fn backlog(&self, bucket: &BucketName, at_most: u64) -> Result<u64, Fault> {
+        let at_most = u32::try_from(at_most).unwrap_or(u32::MAX);
+        Ok(self.catalog().backlog(bucket, at_most).await?.unwrap_or_default().unsigned_abs())
+    }
+
+    /// How much there is, in one bucket or in all.
+    ///
+    /// # Errors
+    /// [`Code::BucketNotFound`].
+    pub async fn statistics(&self, bucket: Option<&BucketName>) -> Result<Statistics, Fault> {
+        if let Some(name) = bucket {
+            self.bucket(name).await?;
+        }
+        let usage = self.catalog().bucket_usage().await?;
+        let variants = self.catalog().variant_usage().await?;
+        let mut buckets = Vec::new();
+        for usage in usage.into_iter().filter(|usage| bucket.is_none_or(|name| name.as_str() == usage.bucket))
+        {
+            let name: BucketName = usage.bucket.parse()?;
+            let types = self.catalog().type_usage(&name).await?;
+            buckets.push(BucketStatistics {
+                store: usage.store,
+                objects: usage.assets,
+                bytes: usage.bytes,
+                deleted_objects: usage.deleted_assets,
+                deleted_bytes: usage.deleted_bytes,
+                types: types
+                    .into_iter()
+                    .map(|usage| TypeStatistics {
+                        content_type: usage.content_type,
+                        objects: usage.assets,
+                        bytes: usage.bytes,
+                    })
+                    .collect(),
+                variants: variants
+                    .iter()
+                    .filter(|of| of.bucket == usage.bucket)
+                    .map(|usage| VariantStatistics {
+                        preset: usage.preset.clone(),
+                        status: usage.status.clone(),
+                        variants: usage.variants,
+                        bytes: usage.bytes,
+                    })
+                    .collect(),
+                bucket: usage.bucket,
+            });
+        }
+        Ok(Statistics {
+            total_objects: buckets.iter().map(|bucket| bucket.objects).sum(),
+            total_bytes: buckets.iter().map(|bucket| bucket.bytes).sum(),
+            variant_bytes: buckets.iter().flat_map(|bucket| &bucket.variants).map(|usage| usage.bytes).sum(),
+            buckets,
+        })
+    }
+}
+
+fn worker_view(record: WorkerRecord) -> WorkerView {
+    WorkerView {
+        id: record.id,
+        host: record.host,
+        pid: record.pid,
+        queues: record.queues,
+        started_at: record.started_at,
+        seen_at: record.seen_at,
+    }
+}
+
+fn no_job(id: JobId) -> Fault {
+    Fault::new(Code::JobNotFound, format!("there is no job {id}")).remedy("ended jobs are listed for 30 days")
+}

@@ -1,0 +1,477 @@
+//! Handing bytes out.
+//!
+//! A reader's size and entity tag describe the bytes that it opened, never a record that may be
+//! older or newer: the record's fingerprint is compared with that of the opened bytes. Records are
+//! remembered for at most a second, small files stay in memory by their fingerprint.
+
+use std::{
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use larder_catalog::{AssetRecord, Touched, VariantRecord};
+use larder_core::{AssetId, BucketName, Code, Fault, FileType, ObjectKey, Timestamp};
+use larder_image::Recipe;
+use larder_store::{Body, FileBody, OpenOptions, Opened, Place, Stat};
+use quick_cache::{Weighter, sync::Cache};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    buckets::Bucket,
+    larder::{Larder, place},
+    links::version,
+    policy::GpsPolicy,
+    variants::recipe_digest,
+    view::etag,
+};
+
+/// How old a remembered record may be; stated in SEMANTICS.md.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// Records that are remembered.
+const RECORDS_MAX: usize = 20_000;
+
+/// Largest file that is kept in memory: larger ones are few and gain little.
+const HOT_FILE_BYTES: u64 = 256 * 1_024;
+
+/// How often a variant's use is noted: the rule that removes unused ones counts in days.
+const TOUCH_EVERY: Duration = Duration::from_secs(3_600);
+
+type AssetAt = (BucketName, ObjectKey);
+
+/// Records that were looked up lately.
+#[derive(Debug)]
+pub(crate) struct RecordCache {
+    assets: Cache<AssetAt, (Instant, Arc<AssetRecord>)>,
+    variants: Cache<(AssetId, String), (Instant, Arc<VariantRecord>)>,
+    touched: Cache<larder_core::VariantId, Instant>,
+}
+
+impl Default for RecordCache {
+    fn default() -> Self {
+        Self {
+            assets: Cache::new(RECORDS_MAX),
+            variants: Cache::new(RECORDS_MAX),
+            touched: Cache::new(RECORDS_MAX),
+        }
+    }
+}
+
+impl RecordCache {
+    pub(crate) fn forget(&self, bucket: &BucketName, key: &ObjectKey) {
+        self.assets.remove(&(bucket.clone(), key.clone()));
+    }
+
+    pub(crate) fn forget_variants(&self, asset: AssetId) {
+        self.variants.retain(|(of, _), _| *of != asset);
+    }
+}
+
+/// Small files by the identity of their bytes.
+#[derive(Debug)]
+pub(crate) struct HotBytes(Cache<String, Bytes, ByLength>);
+
+#[derive(Debug, Clone)]
+struct ByLength;
+
+impl Weighter<String, Bytes> for ByLength {
+    fn weight(&self, key: &String, bytes: &Bytes) -> u64 {
+        // An entry of the cache itself takes about 100 bytes.
+        (key.len() + bytes.len() + 100) as u64
+    }
+}
+
+impl HotBytes {
+    pub(crate) fn new(capacity_bytes: u64) -> Self {
+        Self(Cache::with_weighter((capacity_bytes / 20_000).max(1) as usize, capacity_bytes, ByLength))
+    }
+
+    fn key(place: &str, fingerprint: &str) -> String {
+        format!("{place}\0{fingerprint}")
+    }
+}
+
+/// Bytes that are ready to be read, with everything that an answer's head says of them.
+#[derive(Debug)]
+pub struct Readable {
+    /// Strong entity tag, in quotes.
+    pub etag: String,
+    /// When the bytes were stored.
+    pub last_modified: Timestamp,
+    /// How many there are.
+    pub size_bytes: u64,
+    /// The sniffed media type, or that of the variant.
+    pub content_type: String,
+    /// Whether browsers may show them in place.
+    pub inline: bool,
+    /// A name for saving them.
+    pub file_name: Option<String>,
+    /// What `?v=` must say to mean these bytes.
+    pub version: String,
+    /// Their bucket.
+    pub bucket: Arc<Bucket>,
+    source: Source,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    Memory(Bytes),
+    Opened { larder: Larder, place: Place, opened: Opened },
+}
+
+impl Readable {
+    /// All bytes, if they are in memory.
+    pub fn hot(&self) -> Option<&Bytes> {
+        match &self.source {
+            Source::Memory(bytes) => Some(bytes),
+            Source::Opened { .. } => None,
+        }
+    }
+
+    /// The file that holds the bytes, for a server in front that sends files by itself.
+    pub fn local_path(&self) -> Option<PathBuf> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::Opened { larder, place, .. } => larder.store().local_path(place),
+        }
+    }
+
+    /// The bytes, or a range of them that lies within [`size_bytes`](Self::size_bytes). All ranges
+    /// of one `Readable` are of the same bytes.
+    ///
+    /// # Errors
+    /// The store's; [`Code::Conflict`] if a store without open files replaced the bytes meanwhile.
+    pub async fn open(&self, range: Option<Range<u64>>) -> Result<Body, Fault> {
+        let range = range.unwrap_or(0..self.size_bytes);
+        match &self.source {
+            Source::Memory(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
+            Source::Opened { larder, place, opened } => match &opened.body {
+                Body::File(file) => {
+                    let file = file.file.try_clone().map_err(|error| {
+                        Fault::new(Code::BackendUnavailable, "too many files are open").caused_by(error)
+                    })?;
+                    Ok(Body::File(FileBody { file, range }))
+                }
+                Body::Bytes(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
+                Body::Stream(_) => {
+                    let again = larder.store().open(place, OpenOptions { range: Some(range) }).await?;
+                    if again.stat.fingerprint == opened.stat.fingerprint {
+                        Ok(again.body)
+                    } else {
+                        Err(Fault::new(Code::Conflict, "the asset was replaced while it was read")
+                            .remedy("read it again"))
+                    }
+                }
+            },
+        }
+    }
+
+    /// All bytes; consumes the open file without opening another.
+    ///
+    /// # Errors
+    /// As [`Readable::open`].
+    pub async fn into_body(self) -> Result<Body, Fault> {
+        match self.source {
+            Source::Memory(bytes) => Ok(Body::Bytes(bytes)),
+            Source::Opened { opened, .. } => Ok(opened.body),
+        }
+    }
+}
+
+impl Larder {
+    /// The original bytes of an asset, subject to the bucket's rule on GPS positions.
+    ///
+    /// # Errors
+    /// [`Code::BucketNotFound`], [`Code::AssetNotFound`], [`Code::Forbidden`] by the GPS rule,
+    /// [`Code::BackendUnavailable`], [`Code::StoredBytesCorrupt`] if the bytes are gone.
+    pub async fn read_original(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Readable, Fault> {
+        let bucket = self.bucket(bucket).await?;
+        let asset = self.remembered_asset(&bucket.name, key).await?;
+        let readable = self.read_asset(&bucket, &asset).await?;
+        match bucket.policy.gps {
+            GpsPolicy::Strip if asset.has_gps => self.stripped(&asset, readable).await,
+            GpsPolicy::Refuse if asset.has_gps => Err(Fault::new(
+                Code::Forbidden,
+                "originals of this bucket that tell where they were taken are not served",
+            )
+            .remedy("ask for a variant, or set gps of the bucket to serve or strip")),
+            _ => Ok(readable),
+        }
+    }
+
+    /// The original bytes whatever the bucket's rule on GPS positions says: for the administrator
+    /// and for work on the asset.
+    ///
+    /// # Errors
+    /// As [`Larder::read_original`].
+    pub async fn read_untouched(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Readable, Fault> {
+        let bucket = self.bucket(bucket).await?;
+        let asset = self.remembered_asset(&bucket.name, key).await?;
+        self.read_asset(&bucket, &asset).await
+    }
+
+    /// A variant of an asset, made now if it is not there yet. `preset` is the name under which it
+    /// was asked for.
+    ///
+    /// # Errors
+    /// As [`Larder::read_original`], and those of making it: [`Code::InvalidRecipe`],
+    /// [`Code::UndecodableImage`], [`Code::ImageLimitExceeded`], [`Code::ProcessingTimeout`].
+    pub async fn read_variant(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        recipe: &Recipe,
+        preset: Option<&str>,
+    ) -> Result<Readable, Fault> {
+        let bucket = self.bucket(bucket).await?;
+        let asset = self.remembered_asset(&bucket.name, key).await?;
+        let digest = recipe_digest(&recipe.to_string());
+        let variant = match self.remembered_variant(&asset, &digest) {
+            Some(variant) => variant,
+            None => {
+                let made = Arc::new(self.variant_on_demand(&bucket, &asset, recipe, preset).await?);
+                self.record_cache()
+                    .variants
+                    .insert((asset.id, digest.clone()), (Instant::now(), made.clone()));
+                made
+            }
+        };
+        self.note_use(&variant);
+        let extension = FileType::of_content_type(&variant.content_type).map_or("bin", FileType::extension);
+        let head = Head {
+            etag: etag(&variant.sha256),
+            last_modified: variant.updated_at,
+            content_type: variant.content_type.clone(),
+            file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
+            version: version(&asset.sha256).to_owned(),
+        };
+        match self.read_bytes(&bucket, &variant.place, &variant.fingerprint, head).await {
+            Err(fault) if fault.code == Code::StoredBytesCorrupt => {
+                // Variants can be made again: forget the record of the lost bytes.
+                tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
+                self.remove_variant(&variant).await?;
+                Box::pin(self.read_variant(&bucket.name, key, recipe, preset)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// What is known of the asset under a key, at most a second old.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`].
+    pub(crate) async fn remembered_asset(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Arc<AssetRecord>, Fault> {
+        let at = (bucket.clone(), key.clone());
+        if let Some((since, asset)) = self.record_cache().assets.get(&at)
+            && since.elapsed() < FRESH_FOR
+        {
+            return Ok(asset);
+        }
+        let found = self.catalog().asset_at(bucket, key).await?;
+        let asset = Arc::new(found.ok_or_else(|| no_asset_at(bucket, key))?);
+        self.record_cache().assets.insert(at, (Instant::now(), asset.clone()));
+        Ok(asset)
+    }
+
+    fn remembered_variant(&self, asset: &AssetRecord, digest: &str) -> Option<Arc<VariantRecord>> {
+        let (since, variant) = self.record_cache().variants.get(&(asset.id, digest.to_owned()))?;
+        (since.elapsed() < FRESH_FOR && variant.source_sha256 == asset.sha256).then_some(variant)
+    }
+
+    async fn read_asset(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
+        match self.read_bytes(bucket, &asset.place, &asset.fingerprint, head_of(asset)).await {
+            Ok(readable) => Ok(readable),
+            Err(fault) if fault.code == Code::StoredBytesCorrupt => {
+                // Replaced or deleted since the record was read: once more with the newest record.
+                self.record_cache().forget(&asset.bucket, &asset.key);
+                let newest = self.remembered_asset(&asset.bucket, &asset.key).await?;
+                match self.read_bytes(bucket, &newest.place, &newest.fingerprint, head_of(&newest)).await {
+                    Err(fault) if fault.code == Code::StoredBytesCorrupt => {
+                        self.read_changed(bucket, &newest).await
+                    }
+                    outcome => outcome,
+                }
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Reads bytes whose fingerprint is the record's.
+    async fn read_bytes(
+        &self,
+        bucket: &Arc<Bucket>,
+        at: &str,
+        fingerprint: &str,
+        head: Head,
+    ) -> Result<Readable, Fault> {
+        let hot = HotBytes::key(at, fingerprint);
+        if let Some(bytes) = self.hot_bytes().0.get(&hot) {
+            return Ok(head.readable(bucket, bytes.len() as u64, Source::Memory(bytes)));
+        }
+        let at = place(at)?;
+        let opened = match self.store().open(&at, OpenOptions::default()).await {
+            Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
+            opened => opened?,
+        };
+        if opened.stat.fingerprint.as_str() != fingerprint {
+            return Err(changed(&at));
+        }
+        let size_bytes = opened.stat.size_bytes;
+        if size_bytes > HOT_FILE_BYTES {
+            let source = Source::Opened { larder: self.clone(), place: at, opened };
+            return Ok(head.readable(bucket, size_bytes, source));
+        }
+        let bytes = opened.body.read_all(HOT_FILE_BYTES).await?;
+        self.hot_bytes().0.insert(hot, bytes.clone());
+        Ok(head.readable(bucket, size_bytes, Source::Memory(bytes)))
+    }
+
+    /// The bytes at an asset's place are not those of its newest record: somebody wrote there
+    /// behind Larder's back, or a replacement is between its bytes and its record. They are served
+    /// under their own entity tag.
+    async fn read_changed(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
+        let at = place(&asset.place)?;
+        let opened = match self.store().open(&at, OpenOptions::default()).await {
+            Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
+            opened => opened?,
+        };
+        let sha256 = self.digest(opened.body).await?;
+        tracing::warn!(bucket = %asset.bucket, key = %asset.key, "the stored bytes are not those of the record");
+        let opened = self.store().open(&at, OpenOptions::default()).await?;
+        let Stat { size_bytes, modified, .. } = opened.stat.clone();
+        let head = Head {
+            etag: etag(&sha256),
+            last_modified: modified,
+            version: version(&sha256).to_owned(),
+            // Bytes that nobody checked are not shown in place.
+            content_type: "application/octet-stream".to_owned(),
+            ..head_of(asset)
+        };
+        let head =
+            if sha256 == asset.sha256 { Head { last_modified: modified, ..head_of(asset) } } else { head };
+        Ok(head.readable(bucket, size_bytes, Source::Opened { larder: self.clone(), place: at, opened }))
+    }
+
+    async fn digest(&self, body: Body) -> Result<String, Fault> {
+        let mut stream = body.into_stream();
+        let mut hasher = Sha256::new();
+        while let Some(chunk) = futures::TryStreamExt::try_next(&mut stream).await.map_err(|error| {
+            Fault::new(Code::BackendUnavailable, "the stored bytes could not be read").caused_by(error)
+        })? {
+            hasher.update(&chunk);
+        }
+        Ok(hex::encode(hasher.finalize()))
+    }
+
+    /// A copy of an original without its metadata, kept in memory by its bytes' identity.
+    async fn stripped(&self, asset: &AssetRecord, original: Readable) -> Result<Readable, Fault> {
+        let hot = HotBytes::key(&format!("stripped:{}", asset.place), &asset.fingerprint);
+        let bytes = match self.hot_bytes().0.get(&hot) {
+            Some(bytes) => bytes,
+            None => {
+                let whole = original.open(None).await?.read_all(self.settings().upload_bytes_max).await?;
+                let slot = self.pixels().render_slot().await?;
+                let stripped = self
+                    .pixels()
+                    .run(move || {
+                        let _held = slot;
+                        larder_image::strip_metadata(&whole)
+                    })
+                    .await??;
+                let Some(bytes) = stripped.map(Bytes::from) else {
+                    return Err(Fault::new(
+                        Code::Forbidden,
+                        format!("metadata can't be stripped from {}", asset.content_type),
+                    )
+                    .remedy("ask for a variant instead of the original"));
+                };
+                if bytes.len() as u64 <= HOT_FILE_BYTES {
+                    self.hot_bytes().0.insert(hot, bytes.clone());
+                }
+                bytes
+            }
+        };
+        let etag = format!("\"{}-stripped\"", original.etag.trim_matches('"'));
+        Ok(Readable { etag, size_bytes: bytes.len() as u64, source: Source::Memory(bytes), ..original })
+    }
+
+    /// Notes that a variant was served, now and then.
+    fn note_use(&self, variant: &VariantRecord) {
+        let noted = self.record_cache().touched.get(&variant.id);
+        if noted.is_some_and(|at| at.elapsed() < TOUCH_EVERY) {
+            return;
+        }
+        self.record_cache().touched.insert(variant.id, Instant::now());
+        let (catalog, id) = (self.catalog().clone(), variant.id);
+        tokio::spawn(async move {
+            if let Err(error) = catalog.touch(vec![Touched::Variant(id)]).await {
+                tracing::debug!(%error, "a variant's use could not be noted");
+            }
+        });
+    }
+}
+
+/// What an answer's head says of bytes.
+struct Head {
+    etag: String,
+    last_modified: Timestamp,
+    content_type: String,
+    file_name: Option<String>,
+    version: String,
+}
+
+impl Head {
+    fn readable(self, bucket: &Arc<Bucket>, size_bytes: u64, source: Source) -> Readable {
+        Readable {
+            inline: FileType::of_content_type(&self.content_type).is_some_and(FileType::is_inline),
+            etag: self.etag,
+            last_modified: self.last_modified,
+            size_bytes,
+            content_type: self.content_type,
+            file_name: self.file_name,
+            version: self.version,
+            bucket: bucket.clone(),
+            source,
+        }
+    }
+}
+
+fn head_of(asset: &AssetRecord) -> Head {
+    Head {
+        etag: etag(&asset.sha256),
+        last_modified: asset.updated_at,
+        content_type: asset.content_type.clone(),
+        file_name: Some(asset.original_filename.clone().unwrap_or_else(|| asset.key.file_name().to_owned())),
+        version: version(&asset.sha256).to_owned(),
+    }
+}
+
+fn stem(file_name: &str) -> &str {
+    match file_name.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ => file_name,
+    }
+}
+
+pub(crate) fn no_asset_at(bucket: &BucketName, key: &ObjectKey) -> Fault {
+    Fault::new(Code::AssetNotFound, format!("no asset lies under {bucket}/{key}"))
+        .remedy("check bucket and key")
+}
+
+fn missing(at: &Place) -> Fault {
+    Fault::new(Code::StoredBytesCorrupt, format!("the bytes at {at} are gone"))
+        .remedy("restore the file from a backup, or delete the asset")
+}
+
+fn changed(at: &Place) -> Fault {
+    Fault::new(Code::StoredBytesCorrupt, format!("the bytes at {at} are not those that were stored"))
+        .remedy("restore the file from a backup, or put it again")
+}

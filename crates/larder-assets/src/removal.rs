@@ -1,0 +1,224 @@
+//! Deletion in two phases: into the trash, where it can be undone, and out of it.
+
+use larder_catalog::{AssetRecord, Class, Fence};
+use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp};
+use larder_store::{Condition, Place, RenameOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    commit::Intent,
+    fail_point,
+    larder::{Larder, own_place, place},
+    reading::no_asset_at,
+    view::{AssetView, asset_view, etag},
+};
+
+/// How an asset is deleted.
+#[derive(Debug, Clone, Default)]
+pub struct DeleteOptions {
+    /// At once and for good, past the trash.
+    pub purge: bool,
+    /// Only if the asset has one of these entity tags.
+    pub if_match: Option<Vec<String>>,
+}
+
+/// What a deletion did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// The asset.
+    pub id: AssetId,
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// Its key, which is free now.
+    pub key: ObjectKey,
+    /// Bytes it had.
+    pub size_bytes: u64,
+    /// Whether it is gone for good.
+    pub purged: bool,
+    /// Until when it can be restored.
+    pub restore_until: Option<Timestamp>,
+}
+
+impl Larder {
+    /// Deletes the asset under a key. When this returns, its place is empty (direct URLs answer 404)
+    /// and its key is free; until the trash is emptied it can be restored.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`] if nothing was there; [`Code::PreconditionFailed`].
+    pub async fn delete(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Fault> {
+        let rules = self.bucket(bucket).await?;
+        if self.catalog().asset_at(bucket, key).await?.is_none() {
+            return Err(no_asset_at(bucket, key));
+        }
+        let held = self.hold(bucket, key).await?;
+        let asset = match self.deletable(&held, options).await {
+            Ok(asset) => asset,
+            Err(fault) => {
+                self.release(&held).await;
+                return Err(fault);
+            }
+        };
+        let trash = own_place(&format!("trash/{}", asset.id))?;
+        let intent = Intent::Delete { asset_id: asset.id, version: asset.version, trash: trash.to_string() };
+        self.declare_intent(&held, &intent).await?;
+        if let Err(fault) = self.into_trash(&asset, &trash).await {
+            self.release(&held).await;
+            return Err(fault);
+        }
+        fail_point::reached("delete.trashed");
+        let deleted = self.record_deletion(&held, asset.id, asset.version, trash.as_str()).await?;
+        fail_point::reached("delete.recorded");
+        if options.purge {
+            self.purge(&deleted).await?;
+        }
+        Ok(Deleted {
+            id: deleted.id,
+            bucket: deleted.bucket,
+            key: deleted.key,
+            size_bytes: deleted.size_bytes,
+            purged: options.purge,
+            restore_until: (!options.purge).then(|| self.ambient().now().plus(rules.policy.trash.0)),
+        })
+    }
+
+    async fn deletable(&self, held: &Fence, options: &DeleteOptions) -> Result<AssetRecord, Fault> {
+        let asset = self.catalog().asset_at(&held.bucket, &held.key).await?;
+        let asset = asset.ok_or_else(|| no_asset_at(&held.bucket, &held.key))?;
+        match &options.if_match {
+            Some(tags) if !tags.is_empty() && !tags.contains(&etag(&asset.sha256)) => Err(Fault::new(
+                Code::PreconditionFailed,
+                format!("the asset's entity tag is {}", etag(&asset.sha256)),
+            )
+            .remedy("read the asset again and decide anew")),
+            _ => Ok(asset),
+        }
+    }
+
+    async fn into_trash(&self, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
+        match self.store().rename(&place(&asset.place)?, trash, RenameOptions::default()).await {
+            Ok(_) => Ok(()),
+            // Bytes that are gone already need no moving; the record goes as well.
+            Err(larder_store::Error::NotFound { .. }) => {
+                tracing::warn!(place = asset.place, "the bytes of a deleted asset were gone already");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores the deletion of an asset whose bytes lie in the trash, and removes its variants.
+    pub(crate) async fn record_deletion(
+        &self,
+        held: &Fence,
+        id: AssetId,
+        version: i64,
+        trash: &str,
+    ) -> Result<AssetRecord, Fault> {
+        let (fence, trash) = (held.clone(), trash.to_owned());
+        let deleted = self
+            .catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.confirm_place(&fence).await?;
+                    let deleted = tx.mark_asset_deleted(id, version, Some(&trash)).await?;
+                    tx.release_place(&fence).await?;
+                    Ok(deleted)
+                })
+            })
+            .await?;
+        self.record_cache().forget(&held.bucket, &held.key);
+        // Nothing reads them any more, and they can be made again. What a crash leaves here is
+        // removed with the trash.
+        self.remove_variants_of(id).await?;
+        Ok(deleted)
+    }
+
+    /// Brings a deleted asset back under its key.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`] if it is not in the trash (any more); [`Code::Conflict`] if its key
+    /// was taken since.
+    pub async fn restore(&self, id: AssetId) -> Result<AssetView, Fault> {
+        let gone = || {
+            Fault::new(Code::AssetNotFound, format!("no deleted asset {id} is in the trash"))
+                .remedy("restore it from a backup, or upload it again")
+        };
+        let asset =
+            self.catalog().asset(id).await?.filter(|asset| asset.deleted_at.is_some()).ok_or_else(gone)?;
+        let trash = asset.trash_place.clone().ok_or_else(gone)?;
+        let bucket = self.bucket(&asset.bucket).await?;
+        let held = self.hold(&asset.bucket, &asset.key).await?;
+        let restored = self.restore_held(&held, &asset, &trash).await;
+        if restored.is_err() {
+            self.release(&held).await;
+        }
+        let restored = restored?;
+        if restored.width_px.is_some() {
+            self.rebuild(id).await?;
+        }
+        Ok(asset_view(self, &bucket, &restored))
+    }
+
+    async fn restore_held(
+        &self,
+        held: &Fence,
+        asset: &AssetRecord,
+        trash: &str,
+    ) -> Result<AssetRecord, Fault> {
+        if let Some(other) = self.catalog().asset_at(&held.bucket, &held.key).await? {
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("{}/{} is taken by the asset {}", held.bucket, held.key, other.id),
+            )
+            .remedy("delete or move that asset first"));
+        }
+        let intent =
+            Intent::Restore { asset_id: asset.id, target: asset.place.clone(), trash: trash.to_owned() };
+        self.declare_intent(held, &intent).await?;
+        let options = RenameOptions { condition: Condition::IfAbsent };
+        let stat = self.store().rename(&place(trash)?, &place(&asset.place)?, options).await?;
+        self.record_restoration(held, asset.id, &asset.place, stat.fingerprint.as_str()).await
+    }
+
+    pub(crate) async fn record_restoration(
+        &self,
+        held: &Fence,
+        id: AssetId,
+        target: &str,
+        fingerprint: &str,
+    ) -> Result<AssetRecord, Fault> {
+        let (fence, target, fingerprint) = (held.clone(), target.to_owned(), fingerprint.to_owned());
+        let restored = self
+            .catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.confirm_place(&fence).await?;
+                    let restored = tx.restore_asset(id, &target, &fingerprint).await?;
+                    tx.release_place(&fence).await?;
+                    Ok(restored)
+                })
+            })
+            .await?;
+        self.record_cache().forget(&held.bucket, &held.key);
+        Ok(restored)
+    }
+
+    /// Removes a deleted asset for good: variants, bytes, then the record, so that whatever remains
+    /// after a crash is still known and removed by the next attempt.
+    pub(crate) async fn purge(&self, asset: &AssetRecord) -> Result<(), Fault> {
+        self.remove_variants_of(asset.id).await?;
+        if let Some(trash) = &asset.trash_place {
+            self.store().remove(&place(trash)?).await?;
+        }
+        let id = asset.id;
+        self.catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.purge_asset(id).await }))
+            .await?;
+        Ok(())
+    }
+}

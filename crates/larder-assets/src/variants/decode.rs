@@ -1,0 +1,51 @@
+//! From stored bytes to a decoded picture, within the limits.
+
+use larder_core::{Fault, limits::ImageLimits};
+use larder_image::{Deadline, Decoded, Inspection, Recipe, Source};
+use larder_store::{OpenOptions, Place};
+
+use crate::{larder::Larder, pixels::MemoryShare};
+
+/// A decoded picture with its share of the memory budget.
+pub(crate) struct Loaded {
+    pub(crate) decoded: Decoded,
+    pub(crate) inspection: Inspection,
+    pub(crate) share: MemoryShare,
+}
+
+impl Larder {
+    /// Loads and decodes a file, in full and strictly, once for all `recipes`.
+    ///
+    /// A worker's slot is taken before the file is loaded and the memory estimate is waited for
+    /// before it is decoded, so at most as many files lie in memory as there are slots.
+    pub(crate) async fn decode(
+        &self,
+        at: &Place,
+        limits: ImageLimits,
+        recipes: Vec<Recipe>,
+    ) -> Result<Loaded, Fault> {
+        let slot = self.pixels().slot().await?;
+        let opened = self.store().open(at, OpenOptions::default()).await?;
+        let limit = opened.stat.size_bytes;
+        let bytes = opened.body.read_all(limit).await?;
+        let limits = ImageLimits {
+            decode_memory_bytes: self.settings().image.decode_memory_bytes,
+            decode_time_max_ms: self.settings().image.decode_time_max_ms.min(limits.decode_time_max_ms),
+            ..limits
+        };
+        let (bytes, inspection) = self
+            .pixels()
+            .run(move || larder_image::inspect(&bytes, &limits).map(|inspection| (bytes, inspection)))
+            .await??;
+        let share = self.pixels().memory(inspection.decode_memory_bytes).await?;
+        let decoded = self
+            .pixels()
+            .run(move || {
+                let _slot = slot;
+                let source = Source::open(&bytes, &limits)?;
+                source.decode(&recipes, Deadline::after(limits.decode_time_max()))
+            })
+            .await??;
+        Ok(Loaded { decoded, inspection, share })
+    }
+}

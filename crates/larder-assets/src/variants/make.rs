@@ -1,0 +1,309 @@
+//! Making variants and recording them: the first record wins.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use larder_catalog::{
+    AssetChange, AssetRecord, AssetStatus, Class, Lease, UploadChange, UploadStatus, VariantIdentity,
+    VariantRecord, VariantResult, VariantStatus,
+};
+use larder_core::{Code, Fault, UploadId};
+use larder_image::{Deadline, Recipe, Rendition};
+use larder_store::{Condition, Place, PutOptions, Stat, StoreExt};
+use sha2::{Digest, Sha256};
+
+use super::{Wanted, decode::Loaded, recipe_digest, variant_place};
+use crate::{
+    buckets::Bucket,
+    fail_point,
+    jobs::{Ended, JobContext, make_variants::MakeVariants},
+    larder::{Larder, place},
+};
+
+/// A variant whose making ended, before it is recorded.
+pub(crate) struct Made {
+    pub(crate) id: larder_core::VariantId,
+    pub(crate) result: VariantResult,
+}
+
+impl Larder {
+    /// The body of the variants job.
+    pub(crate) async fn make_wanted_variants(
+        &self,
+        job: &MakeVariants,
+        context: &JobContext,
+    ) -> Result<Ended, Fault> {
+        let Some(asset) =
+            self.catalog().asset(job.asset_id).await?.filter(|asset| asset.deleted_at.is_none())
+        else {
+            return Ok(Ended::Open);
+        };
+        let bucket = self.bucket(&asset.bucket).await?;
+        let wanted = match &job.recipes {
+            Some(recipes) => self.named_or_free(recipes).await?,
+            None => self.wanted_at_upload(&bucket).await?,
+        };
+        let pending = self.pending(&asset, &wanted).await?;
+        context.progress(0.1, "decoding");
+        let made = self.make(&bucket, &asset, pending, Some(context)).await?;
+        self.record_made(&asset, made, job.upload_id, Some(context.lease())).await?;
+        fail_point::reached("variants.recorded");
+        Ok(Ended::Recorded)
+    }
+
+    /// What remains to be said when the variants job ended for good: its variants have failed, the
+    /// upload and the asset are complete without them.
+    pub(crate) async fn give_variants_up(&self, job: &MakeVariants, fault: &Fault) -> Result<(), Fault> {
+        let Some(asset) = self.catalog().asset(job.asset_id).await? else { return Ok(()) };
+        let made = self
+            .catalog()
+            .variants(asset.id)
+            .await?
+            .into_iter()
+            .filter(|variant| variant.status == VariantStatus::Pending)
+            .map(|variant| Made { id: variant.id, result: VariantResult::Failed(fault.clone()) })
+            .collect();
+        self.record_made(&asset, made, job.upload_id, None).await
+    }
+
+    async fn named_or_free(&self, recipes: &[String]) -> Result<Vec<Wanted>, Fault> {
+        let presets = self.catalog().presets().await?;
+        recipes
+            .iter()
+            .map(|text| {
+                let recipe: Recipe = text.parse()?;
+                let canonical = recipe.to_string();
+                let preset = presets.iter().find(|preset| preset.recipe == canonical);
+                Ok(Wanted {
+                    preset: preset.map(|preset| preset.name.clone()).unwrap_or_default(),
+                    digest: recipe_digest(&canonical),
+                    recipe,
+                })
+            })
+            .collect()
+    }
+
+    /// Records of those wanted variants that are still to be made.
+    async fn pending(
+        &self,
+        asset: &AssetRecord,
+        wanted: &[Wanted],
+    ) -> Result<Vec<(VariantRecord, Recipe)>, Fault> {
+        let identities: Vec<_> = wanted
+            .iter()
+            .map(|wanted| {
+                let identity = VariantIdentity {
+                    asset_id: asset.id,
+                    source_sha256: asset.sha256.clone(),
+                    recipe_digest: wanted.digest.clone(),
+                };
+                let preset = Some(wanted.preset.clone()).filter(|name| !name.is_empty());
+                (identity, wanted.recipe.to_string(), preset)
+            })
+            .collect();
+        let known = self.catalog().variants(asset.id).await?;
+        let complete = identities.iter().all(|(identity, _, _)| {
+            known.iter().any(|variant| {
+                variant.source_sha256 == identity.source_sha256
+                    && variant.recipe_digest == identity.recipe_digest
+                    && variant.status != VariantStatus::Stale
+            })
+        });
+        let records = match complete {
+            // What the upload stored is usually all there is to it: no need for a commit.
+            true => known,
+            false => {
+                self.catalog()
+                    .commit(Class::Durable, move |tx| {
+                        Box::pin(async move {
+                            let mut records = Vec::new();
+                            for (identity, recipe, preset) in identities {
+                                records.push(tx.want_variant(&identity, &recipe, preset.as_deref()).await?.0);
+                            }
+                            Ok(records)
+                        })
+                    })
+                    .await?
+            }
+        };
+        let is_wanted = |variant: &VariantRecord| {
+            let recipe = wanted.iter().find(|wanted| wanted.digest == variant.recipe_digest)?;
+            Some(recipe.recipe.clone())
+        };
+        Ok(records
+            .into_iter()
+            .filter(|variant| {
+                variant.status == VariantStatus::Pending && variant.source_sha256 == asset.sha256
+            })
+            .filter_map(|variant| is_wanted(&variant).map(|recipe| (variant, recipe)))
+            .collect())
+    }
+
+    /// Renders from one decode and puts each result to its place. A recipe that can't be made fails
+    /// alone; an error of the whole is one that trying again may cure, or concerns the file.
+    pub(crate) async fn make(
+        &self,
+        bucket: &Bucket,
+        asset: &AssetRecord,
+        pending: Vec<(VariantRecord, Recipe)>,
+        context: Option<&JobContext>,
+    ) -> Result<Vec<Made>, Fault> {
+        if pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let recipes: Vec<Recipe> = pending.iter().map(|(_, recipe)| recipe.clone()).collect();
+        let renditions = self.render(bucket, asset, recipes).await?;
+        fail_point::reached("variants.rendered");
+        let mut made = Vec::new();
+        let total = pending.len() as f64;
+        for (index, ((variant, _), rendition)) in pending.into_iter().zip(renditions).enumerate() {
+            if let Some(context) = context {
+                context.check()?;
+                context.progress(0.5 + 0.5 * index as f64 / total, "storing");
+            }
+            let result = match rendition {
+                Ok(rendition) => self.keep(bucket, asset, &variant, rendition).await?,
+                Err(fault) => VariantResult::Failed(fault),
+            };
+            made.push(Made { id: variant.id, result });
+        }
+        fail_point::reached("variants.moved");
+        Ok(made)
+    }
+
+    async fn render(
+        &self,
+        bucket: &Bucket,
+        asset: &AssetRecord,
+        recipes: Vec<Recipe>,
+    ) -> Result<Vec<Result<Rendition, Fault>>, Fault> {
+        let time = self.settings().image.decode_time_max();
+        let (decoded, share) = match self.pixels().take_warm(&asset.sha256, &recipes) {
+            Some(warm) => warm,
+            None => {
+                let Loaded { decoded, share, .. } =
+                    self.decode(&place(&asset.place)?, bucket.policy.image, recipes.clone()).await?;
+                (decoded, share)
+            }
+        };
+        let slot = self.pixels().render_slot().await?;
+        let renditions = self
+            .pixels()
+            .run(move || {
+                let _held = (slot, share);
+                decoded.render(&recipes, Deadline::after(time))
+            })
+            .await?;
+        Ok(renditions.into_iter().map(|rendition| rendition.map_err(Fault::from)).collect())
+    }
+
+    /// Puts a rendition to its place. If bytes lie there already, another worker was faster or died
+    /// before its record: files at places are always whole, so those bytes are the variant.
+    async fn keep(
+        &self,
+        bucket: &Bucket,
+        asset: &AssetRecord,
+        variant: &VariantRecord,
+        rendition: Rendition,
+    ) -> Result<VariantResult, Fault> {
+        let (natural, escaped) = variant_place(bucket, asset, &variant.recipe_digest, rendition.format)?;
+        let bytes = Bytes::from(rendition.bytes);
+        let options = || PutOptions {
+            condition: Condition::IfAbsent,
+            size_hint: Some(bytes.len() as u64),
+            ..PutOptions::default()
+        };
+        let mut at = natural;
+        let mut put = self.store().put_bytes(&at, bytes.clone(), options()).await;
+        if let Err(larder_store::Error::Blocked { .. }) = put {
+            at = escaped;
+            put = self.store().put_bytes(&at, bytes.clone(), options()).await;
+        }
+        fail_point::reached("variants.staged");
+        let (stat, bytes) = match put {
+            Ok(stat) => (stat, bytes),
+            Err(larder_store::Error::Precondition { .. }) => self.found_at(&at).await?,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(VariantResult::Ready {
+            store: self.settings().store_name.clone(),
+            place: at.to_string(),
+            fingerprint: stat.fingerprint.to_string(),
+            size_bytes: bytes.len() as u64,
+            sha256: hex::encode(Sha256::digest(&bytes)),
+            content_type: rendition.format.content_type().to_owned(),
+            width_px: rendition.width_px,
+            height_px: rendition.height_px,
+            frames: rendition.frames,
+            encoder: larder_image::encoder_version(rendition.format).to_owned(),
+        })
+    }
+
+    async fn found_at(&self, at: &Place) -> Result<(Stat, Bytes), Fault> {
+        let opened = self.store().open(at, Default::default()).await?;
+        let stat = opened.stat.clone();
+        Ok((stat, opened.body.read_all(self.settings().upload_bytes_max).await?))
+    }
+
+    /// Records how the making of variants ended and completes the asset, the upload that waits and
+    /// the job, in one transaction.
+    pub(crate) async fn record_made(
+        &self,
+        asset: &AssetRecord,
+        made: Vec<Made>,
+        upload: Option<UploadId>,
+        lease: Option<Lease>,
+    ) -> Result<(), Fault> {
+        let (id, version, processing) = (asset.id, asset.version, asset.status == AssetStatus::Processing);
+        let made = Arc::new(made);
+        self.catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    if let Some(lease) = lease {
+                        tx.confirm_lease(lease).await?;
+                    }
+                    for made in made.iter() {
+                        tx.finish_variant(made.id, made.result.clone()).await?;
+                    }
+                    if processing {
+                        let change =
+                            AssetChange { status: Some(AssetStatus::Ready), ..AssetChange::default() };
+                        // A replacement or deletion meanwhile has its own end.
+                        ignore_precondition(tx.change_asset(id, Some(version), change).await.map(drop))?;
+                    }
+                    if let Some(upload) = upload {
+                        let change = UploadChange {
+                            status: Some(UploadStatus::Completed),
+                            stage: Some("done".to_owned()),
+                            progress_percentage: Some(100),
+                            ..UploadChange::default()
+                        };
+                        let completed = tx.change_upload(upload, &[UploadStatus::Processing], change).await;
+                        ignore_precondition(completed.map(drop))?;
+                    }
+                    match lease {
+                        Some(lease) => tx.finish_job(lease).await,
+                        None => Ok(()),
+                    }
+                })
+            })
+            .await?;
+        self.record_cache().forget_variants(asset.id);
+        Ok(())
+    }
+}
+
+fn ignore_precondition(outcome: larder_catalog::Result<()>) -> larder_catalog::Result<()> {
+    match outcome {
+        Err(larder_catalog::Error::Precondition { .. } | larder_catalog::Error::NotFound { .. }) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Why a variant that failed is not tried again by readers.
+pub(crate) fn failed_before(record: &VariantRecord) -> Fault {
+    record
+        .error
+        .clone()
+        .unwrap_or_else(|| Fault::new(Code::UndecodableImage, "this variant could not be made"))
+}

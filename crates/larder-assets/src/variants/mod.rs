@@ -1,0 +1,106 @@
+//! Variants: what recipes make of an asset.
+
+mod cleanup;
+mod decode;
+mod flights;
+mod make;
+mod on_demand;
+
+use larder_core::{AssetId, Fault};
+use larder_image::{Format, Recipe};
+use larder_store::Place;
+use sha2::{Digest, Sha256};
+
+pub(crate) use flights::Flights;
+
+use crate::{
+    buckets::Bucket,
+    larder::Larder,
+    view::{VariantView, variant_view},
+};
+
+/// Hex digits of a source's and a recipe's digest in the name of a variant's file: 64 bits each, so
+/// that two of one asset never share a name.
+const NAME_DIGITS: usize = 16;
+
+/// Folder of variants below a bucket's prefix.
+pub(crate) const FOLDER: &str = "_variants";
+
+/// A variant that a bucket wants of every picture.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) preset: String,
+    pub(crate) recipe: Recipe,
+    pub(crate) digest: String,
+}
+
+/// What tells recipes apart, in records and as the version of a preset: the first 16 hex digits of
+/// the SHA-256 of their canonical text.
+pub fn recipe_digest(canonical: &str) -> String {
+    hex::encode(&Sha256::digest(canonical.as_bytes())[..8])
+}
+
+/// The format that a recipe makes of a source of this media type.
+pub fn output_format(recipe: &Recipe, source_content_type: &str) -> Format {
+    let source = larder_core::FileType::of_content_type(source_content_type)
+        .and_then(|known| Format::named(known.name))
+        .unwrap_or(Format::Jpeg);
+    recipe.format().resolve(source, recipe.keeps_animation())
+}
+
+/// Where a variant's bytes lie: `<prefix>/_variants/<key>/<source>-<recipe>.<extension>`.
+pub(crate) fn variant_place(
+    bucket: &Bucket,
+    asset: &larder_catalog::AssetRecord,
+    digest: &str,
+    format: Format,
+) -> Result<(Place, Place), Fault> {
+    let folder = format!("{}/{FOLDER}", bucket.prefix());
+    let source = asset.sha256.get(..NAME_DIGITS).unwrap_or(&asset.sha256);
+    let name = format!("{source}-{digest}.{}", format.extension());
+    let natural = Place::of_key(&folder, &asset.key);
+    let escaped = Place::escaped(&folder, &asset.key);
+    let invalid =
+        |error: larder_store::PlaceError| Fault::internal("a variant has no place").caused_by(error);
+    let escaped = escaped.join(&name).map_err(invalid)?;
+    Ok((natural.join(&name).unwrap_or_else(|_| escaped.clone()), escaped))
+}
+
+impl Larder {
+    /// The recipes that a bucket wants of every picture at upload.
+    pub(crate) async fn wanted_at_upload(&self, bucket: &Bucket) -> Result<Vec<Wanted>, Fault> {
+        let names = bucket.presets();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = self.catalog().presets().await?;
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for name in names {
+            let Some(preset) = known.iter().find(|preset| preset.name == name) else {
+                tracing::warn!(bucket = %bucket.name, preset = name, "the bucket names a preset that does not exist");
+                continue;
+            };
+            let digest = recipe_digest(&preset.recipe);
+            // Two names of one recipe are one variant.
+            if wanted.iter().all(|other| other.digest != digest) {
+                wanted.push(Wanted { preset: preset.name.clone(), recipe: preset.recipe.parse()?, digest });
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The variants of an asset's present bytes.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`](larder_core::Code::AssetNotFound).
+    pub async fn variants(&self, id: AssetId) -> Result<Vec<VariantView>, Fault> {
+        let asset = self.existing_asset(id).await?;
+        let bucket = self.bucket(&asset.bucket).await?;
+        let records = self.catalog().variants(id).await?;
+        Ok(records
+            .iter()
+            .filter(|variant| variant.source_sha256 == asset.sha256)
+            .map(|variant| variant_view(self, &bucket, &asset, variant))
+            .collect())
+    }
+}
