@@ -25,15 +25,24 @@ impl Deadline {
         Instant::now() >= self.0
     }
 
+    /// The time that is left.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     /// `Err(TimedOut)` once the instant has passed.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.expired() { Err(Error::TimedOut) } else { Ok(()) }
     }
 }
 
-/// How many bytes a decoder gets between two looks at the clock. 16 KiB: less than a millisecond of
-/// any decoder's work, so that the deadline holds, and enough that the look costs nothing.
+/// Bytes that a decoder gets between two looks at the clock, where each call counts as some bytes
+/// too. 16 KiB: about a millisecond of a decoder's work, so that the deadline holds, and enough that
+/// the look costs nothing to a decoder that reads four bytes at a time.
 const STRIDE_BYTES: usize = 16_384;
+
+/// What a call counts as, whatever it reads, so that a decoder that seeks to and fro is stopped too.
+const CALL_BYTES: usize = 16;
 
 /// Bytes in memory that cannot be read any more once the deadline has passed.
 #[derive(Debug)]
@@ -41,11 +50,13 @@ pub(crate) struct DeadlineReader<'a> {
     bytes: &'a [u8],
     position: usize,
     deadline: Deadline,
+    /// Bytes until the next look at the clock.
+    credit: usize,
 }
 
 impl<'a> DeadlineReader<'a> {
     pub(crate) fn new(bytes: &'a [u8], deadline: Deadline) -> Self {
-        Self { bytes, position: 0, deadline }
+        Self { bytes, position: 0, deadline, credit: 0 }
     }
 }
 
@@ -61,15 +72,20 @@ impl Read for DeadlineReader<'_> {
 
 impl BufRead for DeadlineReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.deadline.expired() {
-            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        if self.credit == 0 {
+            if self.deadline.expired() {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            self.credit = STRIDE_BYTES;
         }
+        self.credit = self.credit.saturating_sub(CALL_BYTES);
         let rest = &self.bytes[self.position.min(self.bytes.len())..];
         Ok(&rest[..rest.len().min(STRIDE_BYTES)])
     }
 
     fn consume(&mut self, amount: usize) {
         self.position = self.position.saturating_add(amount);
+        self.credit = self.credit.saturating_sub(amount);
     }
 }
 
@@ -80,8 +96,7 @@ impl Seek for DeadlineReader<'_> {
             SeekFrom::End(offset) => self.bytes.len() as i128 + i128::from(offset),
             SeekFrom::Current(offset) => self.position as i128 + i128::from(offset),
         };
-        self.position =
-            usize::try_from(target).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.position = usize::try_from(target).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(self.position as u64)
     }
 }

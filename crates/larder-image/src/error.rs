@@ -97,7 +97,8 @@ impl Error {
         match self {
             Self::Unsupported { .. } => format!("send one of {}", Format::decodable_names()),
             Self::Undecodable { .. } => {
-                "check that the file opens elsewhere and was transferred completely, then send it again".into()
+                "check that the file opens elsewhere and was transferred completely, then send it again"
+                    .into()
             }
             Self::Panicked { .. } => "re-save the file with an image program and send it again".into(),
             Self::LimitExceeded { what, .. } => {
@@ -106,11 +107,9 @@ impl Error {
             Self::TimedOut => {
                 "send a smaller picture, or raise the setting `limits.image.decode_time_max_ms`".into()
             }
-            Self::Recipe { .. } => {
-                "write steps as `name:argument` joined by commas, for example \
+            Self::Recipe { .. } => "write steps as `name:argument` joined by commas, for example \
                  `resize:inside:300x300,format:webp,quality:85`"
-                    .into()
-            }
+                .into(),
             Self::Internal { .. } => "report this with the file's format and size".into(),
         }
     }

@@ -1,1 +1,95 @@
-//! fuzzing
+//! What the fuzz targets do with their bytes, so that an ordinary test can replay saved files.
+//!
+//! A target panics when a promise is broken; that the bytes are refused is no finding.
+
+use std::time::Duration;
+
+use crate::{
+    Deadline, Error, Format, ImageLimits, Recipe, RecipeRef, Source, inspect, inspect_head, strip_metadata,
+};
+
+/// Every target by its name, which is also the folder of its saved files.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("jpeg", |bytes| image(Format::Jpeg, bytes)),
+    ("png", |bytes| image(Format::Png, bytes)),
+    ("gif", |bytes| image(Format::Gif, bytes)),
+    ("webp", |bytes| image(Format::Webp, bytes)),
+    ("avif", |bytes| image(Format::Avif, bytes)),
+    ("tiff", |bytes| image(Format::Tiff, bytes)),
+    ("bmp", |bytes| image(Format::Bmp, bytes)),
+    ("recipe", recipe),
+    ("strip_metadata", strip),
+];
+
+/// Runs the target of this name.
+///
+/// # Panics
+/// If there is none, or if the bytes break a promise.
+pub fn run(name: &str, bytes: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.0 == name);
+    target.unwrap_or_else(|| panic!("no target {name}")).1(bytes);
+}
+
+/// Small, so that many inputs are tried in a second.
+const LIMITS: ImageLimits = ImageLimits {
+    pixels_max: 1 << 20,
+    side_max_px: 4_096,
+    frames_max: 64,
+    total_pixels_max: 1 << 21,
+    decode_time_max_ms: 5_000,
+    decode_memory_bytes: 64 << 20,
+};
+
+fn image(format: Format, bytes: &[u8]) {
+    let inspected = inspect(bytes, &LIMITS);
+    if let Ok(inspection) = &inspected
+        && let Ok(Some(head)) = inspect_head(bytes, &LIMITS)
+    {
+        assert_eq!((head.width_px, head.height_px), (inspection.width_px, inspection.height_px));
+    }
+    // A head may be refused only if the file is.
+    if inspect_head(&bytes[..bytes.len() / 2], &LIMITS).is_err() {
+        assert!(inspected.is_err(), "half of the file is refused and the whole is not");
+    }
+    if inspected.is_err() || inspected.is_ok_and(|inspection| inspection.format != format) {
+        return;
+    }
+    let Ok(source) = Source::open(bytes, &LIMITS) else { panic!("inspected but not opened") };
+    let deadline = Deadline::after(LIMITS.decode_time_max());
+    let recipes = ["frames:all,resize:inside:32x32", "trim:3,resize:cover:16x16,format:jpeg"]
+        .map(|text| text.parse::<Recipe>().unwrap_or_else(|error| panic!("{error}")));
+    let decoded = match source.decode(&recipes, deadline) {
+        Ok(decoded) => decoded,
+        Err(Error::Internal { what }) => panic!("a file must not be our defect: {what}"),
+        Err(_) => return,
+    };
+    if let Err(error) = decoded.describe() {
+        panic!("decoded but not described: {error}");
+    }
+    for rendition in decoded.render(&recipes, Deadline::after(Duration::from_secs(30))) {
+        match rendition {
+            Ok(rendition) => assert!(rendition.width_px <= 32 && rendition.height_px <= 32),
+            Err(error) => panic!("decoded but not rendered: {error}"),
+        }
+    }
+}
+
+fn recipe(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(reference) = text.parse::<RecipeRef>() {
+        assert_eq!(reference.to_string().parse::<RecipeRef>(), Ok(reference));
+    }
+    let Ok(recipe) = text.parse::<Recipe>() else { return };
+    assert_eq!(recipe.to_string().parse::<Recipe>(), Ok(recipe.clone()));
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b":._,-".contains(&byte);
+    assert!(recipe.as_str().bytes().all(allowed));
+}
+
+fn strip(bytes: &[u8]) {
+    if let Ok(Some(stripped)) = strip_metadata(bytes) {
+        assert_eq!(strip_metadata(&stripped), Ok(None), "stripping twice changes something");
+        if let Ok(inspection) = inspect(&stripped, &LIMITS) {
+            assert!(!inspection.has_gps);
+        }
+    }
+}

@@ -1,1 +1,146 @@
-//! icc
+//! Colour profiles: from whatever a file says to sRGB.
+
+use std::sync::Arc;
+
+use moxcms::{ColorProfile, DataColorSpace, Layout, RenderingIntent, TransformOptions};
+
+use crate::Error;
+use crate::picture::{Channels, Picture};
+
+/// Largest profile that is looked at. 4 MiB: the largest printing profiles have some 2 MiB; the
+/// tables of a larger one are not worth their time.
+pub(crate) const PROFILE_BYTES_MAX: usize = 4 << 20;
+
+/// The profile of a file as it is kept with the pixels: `None` for sRGB itself and for what is no
+/// usable profile of a picture with these channels (which is shown as sRGB, as browsers do).
+pub(crate) fn usable(profile: Option<Vec<u8>>, channels: Channels) -> Option<Arc<[u8]>> {
+    let bytes = profile.filter(|bytes| bytes.len() <= PROFILE_BYTES_MAX)?;
+    let parsed = ColorProfile::new_from_slice(&bytes).ok()?;
+    let fits = match channels {
+        Channels::Grey => parsed.color_space == DataColorSpace::Gray,
+        Channels::Rgb | Channels::Rgba => parsed.color_space == DataColorSpace::Rgb,
+    };
+    (fits && !is_srgb(&parsed)).then(|| bytes.into())
+}
+
+/// Whether the profile says sRGB, by its numbers: names are too many and not to be believed.
+fn is_srgb(profile: &ColorProfile) -> bool {
+    if profile.color_space != DataColorSpace::Rgb || !profile.is_matrix_shaper() {
+        return false;
+    }
+    // What counts is what the conversion would do: nothing, to within a rounding.
+    let probe: Vec<u8> =
+        (0..=255).step_by(15).flat_map(|n: u16| [n as u8, (255 - n) as u8, (n / 2) as u8]).collect();
+    let mut converted = vec![0; probe.len()];
+    let Ok(transform) =
+        profile.create_transform_8bit(Layout::Rgb, &ColorProfile::new_srgb(), Layout::Rgb, options())
+    else {
+        return false;
+    };
+    transform.transform(&probe, &mut converted).is_ok()
+        && probe.iter().zip(&converted).all(|(a, b)| a.abs_diff(*b) <= 2)
+}
+
+fn options() -> TransformOptions {
+    TransformOptions {
+        rendering_intent: RenderingIntent::RelativeColorimetric,
+        ..TransformOptions::default()
+    }
+}
+
+/// The picture in sRGB, without a profile.
+pub(crate) fn to_srgb(picture: Picture) -> Result<Picture, Error> {
+    let Some(profile) = picture.profile.clone() else { return Ok(picture) };
+    let source = ColorProfile::new_from_slice(&profile).map_err(internal)?;
+    let (width, height, channels) = (picture.width(), picture.height(), picture.channels());
+    let (from, to, count) = match channels {
+        // Grey comes out as three equal channels, of which one is kept.
+        Channels::Grey => (Layout::Gray, Layout::Rgb, 3),
+        Channels::Rgb => (Layout::Rgb, Layout::Rgb, 3),
+        Channels::Rgba => (Layout::Rgba, Layout::Rgba, 4),
+    };
+    let transform =
+        source.create_transform_8bit(from, &ColorProfile::new_srgb(), to, options()).map_err(internal)?;
+    let mut converted = vec![0; width as usize * height as usize * count];
+    transform.transform(picture.pixels(), &mut converted).map_err(internal)?;
+    if channels == Channels::Grey {
+        converted = converted.as_chunks::<3>().0.iter().map(|pixel| pixel[1]).collect();
+    }
+    Ok(Picture::new(width, height, channels, converted))
+}
+
+/// CMYK pixels (0 = no ink) as sRGB, through their profile where it is one for CMYK.
+pub(crate) fn cmyk_to_srgb(cmyk: &[u8], profile: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let mut rgb = vec![0; cmyk.len() / 4 * 3];
+    let parsed = profile
+        .filter(|bytes| bytes.len() <= PROFILE_BYTES_MAX)
+        .and_then(|bytes| ColorProfile::new_from_slice(bytes).ok())
+        .filter(|parsed| parsed.color_space == DataColorSpace::Cmyk);
+    if let Some(source) = parsed {
+        let made =
+            source.create_transform_8bit(Layout::Rgba, &ColorProfile::new_srgb(), Layout::Rgb, options());
+        if let Ok(transform) = made {
+            transform.transform(cmyk, &mut rgb).map_err(internal)?;
+            return Ok(rgb);
+        }
+    }
+    for (ink, light) in cmyk.as_chunks::<4>().0.iter().zip(rgb.as_chunks_mut::<3>().0) {
+        let paper = 255 - u32::from(ink[3]);
+        for (channel, ink) in light.iter_mut().zip(ink) {
+            *channel = ((255 - u32::from(*ink)) * paper).div_ceil(255) as u8;
+        }
+    }
+    Ok(rgb)
+}
+
+fn internal(error: impl std::fmt::Debug) -> Error {
+    Error::internal(format!("colour profile: {error:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_profile_counts_as_none() {
+        let srgb = ColorProfile::new_srgb().encode().unwrap();
+        assert!(usable(Some(srgb), Channels::Rgb).is_none());
+    }
+
+    #[test]
+    fn a_wide_profile_moves_the_colours_and_leaves_grey_alone() {
+        let p3 = ColorProfile::new_display_p3().encode().unwrap();
+        let profile = usable(Some(p3), Channels::Rgb);
+        assert!(profile.is_some());
+        let picture =
+            Picture::new(2, 1, Channels::Rgb, vec![200, 60, 60, 128, 128, 128]).with_profile(profile);
+        let converted = to_srgb(picture).unwrap();
+        assert!(converted.pixels()[0] > 205, "{:?}", converted.pixels());
+        assert!(converted.pixels()[3..].iter().all(|tone| tone.abs_diff(128) <= 1));
+        assert!(converted.profile.is_none());
+    }
+
+    #[test]
+    fn grey_profiles_are_applied_and_stay_grey() {
+        let linear = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+        let profile = usable(Some(linear), Channels::Grey);
+        let picture = Picture::new(1, 1, Channels::Grey, vec![55]).with_profile(profile);
+        let converted = to_srgb(picture).unwrap();
+        assert_eq!(converted.channels(), Channels::Grey);
+        // 55/255 in linear light is 0.216, which sRGB writes as 0.502.
+        assert!(converted.pixels()[0].abs_diff(128) <= 2, "{:?}", converted.pixels());
+    }
+
+    #[test]
+    fn a_profile_of_other_channels_or_of_no_sense_is_ignored() {
+        let p3 = ColorProfile::new_display_p3().encode().unwrap();
+        assert!(usable(Some(p3), Channels::Grey).is_none());
+        assert!(usable(Some(b"no profile".to_vec()), Channels::Rgb).is_none());
+    }
+
+    #[test]
+    fn plain_cmyk_is_paper_less_ink() {
+        let rgb = cmyk_to_srgb(&[0, 0, 0, 0, 255, 255, 255, 0, 0, 0, 0, 255, 255, 0, 0, 0], None).unwrap();
+        assert_eq!(rgb, [255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 255, 255]);
+    }
+}

@@ -21,6 +21,8 @@ pub struct Inspection {
     /// Frames that Larder looks at; 1 for stills (and for formats of which only the first picture
     /// counts: PNG, TIFF, AVIF).
     pub frames: u32,
+    /// How often an animation plays; 0 = for ever.
+    pub loops: u32,
     /// Whether pixels may be transparent.
     pub has_alpha: bool,
     /// Whether an ICC profile is embedded.
@@ -41,6 +43,7 @@ impl Inspection {
             height_px,
             orientation: Orientation::UPRIGHT,
             frames: 1,
+            loops: 0,
             has_alpha: false,
             has_icc: false,
             has_gps: false,
@@ -136,8 +139,16 @@ fn check(inspection: &Inspection, limits: &ImageLimits) -> Result<(), Error> {
     }
     at_most("frames (frames_max)", inspection.frames.into(), limits.frames_max.into())?;
     let total = inspection.pixels().saturating_mul(inspection.frames.into());
-    at_most("pixels over all frames (total_pixels_max)", total, limits.total_pixels_max.max(limits.pixels_max))?;
-    at_most("bytes of memory to decode (decode_memory_bytes)", inspection.decode_memory_bytes, limits.decode_memory_bytes)
+    at_most(
+        "pixels over all frames (total_pixels_max)",
+        total,
+        limits.total_pixels_max.max(limits.pixels_max),
+    )?;
+    at_most(
+        "bytes of memory to decode (decode_memory_bytes)",
+        inspection.decode_memory_bytes,
+        limits.decode_memory_bytes,
+    )
 }
 
 fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), Error> {

@@ -76,10 +76,6 @@ impl Picture {
         &mut self.pixels
     }
 
-    pub(crate) fn into_pixels(self) -> Vec<u8> {
-        self.pixels
-    }
-
     /// Bytes of a row.
     pub(crate) fn stride(&self) -> usize {
         self.width as usize * self.channels.count()

@@ -105,6 +105,12 @@ impl Plan {
         self.scaled.unwrap_or_else(|| self.upright_size())
     }
 
+    /// Pixels of the region after the resize.
+    pub(crate) fn scaled_pixels(&self) -> u64 {
+        let (width, height) = self.scaled_size();
+        u64::from(width) * u64::from(height)
+    }
+
     /// The size of the output.
     pub(crate) fn output_size(&self) -> (u32, u32) {
         self.canvas.unwrap_or_else(|| self.scaled_size())

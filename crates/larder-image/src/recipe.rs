@@ -231,14 +231,18 @@ impl FromStr for Recipe {
 /// The steps of a text, each in the slot of its kind.
 fn parse_steps(text: &str) -> Result<Vec<Option<Box<dyn Step>>>, Error> {
     if text.is_empty() {
-        return Err(Error::recipe("is empty; `format:webp` is the shortest that changes nothing but the format"));
+        return Err(Error::recipe(
+            "is empty; `format:webp` is the shortest that changes nothing but the format",
+        ));
     }
     if text.len() > TEXT_BYTES_MAX {
         return Err(Error::recipe(format!("has {} bytes, more than {TEXT_BYTES_MAX}", text.len())));
     }
     let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | ':' | '.' | '_' | ',' | '-');
     if let Some(strange) = text.chars().find(|&c| !allowed(c)) {
-        return Err(Error::recipe(format!("has the character {strange:?}; only a-z 0-9 : . _ , - occur in recipes")));
+        return Err(Error::recipe(format!(
+            "has the character {strange:?}; only a-z 0-9 : . _ , - occur in recipes"
+        )));
     }
     let mut slots: Vec<Option<Box<dyn Step>>> = STEPS.iter().map(|_| None).collect();
     for part in text.split(',') {
@@ -249,8 +253,9 @@ fn parse_steps(text: &str) -> Result<Vec<Option<Box<dyn Step>>>, Error> {
         if slots[place].is_some() {
             return Err(Error::recipe(format!("step `{name}` occurs twice")));
         }
-        let step = (STEPS[place].parse)(argument)
-            .map_err(|error| Error::recipe(format!("`{name}` {}; for example `{}`", error.0, STEPS[place].example)))?;
+        let step = (STEPS[place].parse)(argument).map_err(|error| {
+            Error::recipe(format!("`{name}` {}; for example `{}`", error.0, STEPS[place].example))
+        })?;
         slots[place] = Some(step);
     }
     Ok(slots)
@@ -270,9 +275,9 @@ fn settle_quality(format: OutputFormat, asked: Option<Quality>) -> Result<Qualit
     match (format, asked) {
         (OutputFormat::Png, _) | (_, None) => Ok(format.default_quality()),
         (OutputFormat::Webp, Some(quality)) | (_, Some(quality @ Quality::Lossy(_))) => Ok(quality),
-        (_, Some(Quality::Lossless)) => {
-            Err(Error::recipe(format!("quality:lossless is not possible with format:{format}; use webp or png")))
-        }
+        (_, Some(Quality::Lossless)) => Err(Error::recipe(format!(
+            "quality:lossless is not possible with format:{format}; use webp or png"
+        ))),
     }
 }
 
@@ -374,7 +379,10 @@ mod tests {
 
     #[test]
     fn what_holds_anyway_is_not_printed() {
-        assert_eq!(printed("frames:first,profile:srgb,focus:0.5:0.500,format:avif"), "format:avif,quality:60");
+        assert_eq!(
+            printed("frames:first,profile:srgb,focus:0.5:0.500,format:avif"),
+            "format:avif,quality:60"
+        );
     }
 
     #[test]
@@ -399,7 +407,8 @@ mod tests {
 
     #[test]
     fn another_format_takes_its_own_default_but_keeps_an_explicit_quality() {
-        let to = |text: &str, format| text.parse::<Recipe>().unwrap().with_format(format).unwrap().to_string();
+        let to =
+            |text: &str, format| text.parse::<Recipe>().unwrap().with_format(format).unwrap().to_string();
         assert_eq!(to("format:jpeg", OutputFormat::Avif), "format:avif,quality:60");
         assert_eq!(to("format:jpeg,quality:70", OutputFormat::Webp), "format:webp,quality:70");
         assert_eq!(to("format:png", OutputFormat::Jpeg), "format:jpeg,quality:85");

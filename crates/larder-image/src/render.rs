@@ -1,9 +1,21 @@
 //! From one decoded picture to all of its renditions.
+//!
+//! Still pictures cascade: the largest is made from the decoded picture, each smaller one from the
+//! smallest larger one that leaves [`CASCADE_FACTOR`] between them. Animations are walked through
+//! frame by frame, so that never more than one is in memory.
 
-use crate::formats::Format;
+mod animation;
+mod cascade;
+
+use crate::formats::{Encode, Format};
+use crate::guard::guarded;
+use crate::picture::Picture;
+use crate::pixels::{blur, compose, orient};
+use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
-use crate::{Deadline, Error};
+use crate::{Deadline, Error, icc};
+use cascade::Cascade;
 
 /// An encoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +32,93 @@ pub struct Rendition {
     pub frames: u32,
 }
 
-pub(crate) fn render(_decoded: &Decoded, recipes: &[Recipe], _deadline: Deadline) -> Vec<Result<Rendition, Error>> {
-    recipes.iter().map(|_| Err(Error::internal("not there yet"))).collect()
+pub(crate) fn render(
+    decoded: &Decoded,
+    recipes: &[Recipe],
+    deadline: Deadline,
+) -> Vec<Result<Rendition, Error>> {
+    let plans: Vec<Result<Plan, Error>> = recipes.iter().map(|recipe| decoded.plan(recipe)).collect();
+    // Largest first; what can't be planned comes last and is answered with its error.
+    let mut order: Vec<usize> = (0..recipes.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(plans[index].as_ref().map_or(0, Plan::scaled_pixels)));
+    let converts_early = !recipes.iter().any(Recipe::keeps_profile);
+    let mut cascade = Cascade::new(decoded.picture(), converts_early);
+    let mut results: Vec<Result<Rendition, Error>> =
+        recipes.iter().map(|_| Err(Error::internal("a recipe was left out"))).collect();
+    for index in order {
+        let recipe = &recipes[index];
+        results[index] = plans[index].clone().and_then(|plan| {
+            deadline.check()?;
+            let format = recipe.format().resolve(decoded.format(), decoded.stays_animated(recipe));
+            guarded(format, || match decoded.stays_animated(recipe) {
+                true => animation::render(decoded, recipe, &plan, deadline),
+                false => still(&mut cascade, recipe, &plan, format, deadline),
+            })
+        });
+    }
+    results
+}
+
+impl Decoded {
+    fn plan(&self, recipe: &Recipe) -> Result<Plan, Error> {
+        recipe.plan(self.picture(), self.inspection().orientation)
+    }
+
+    fn stays_animated(&self, recipe: &Recipe) -> bool {
+        recipe.keeps_animation() && self.inspection().is_animated()
+    }
+}
+
+fn still(
+    cascade: &mut Cascade<'_>,
+    recipe: &Recipe,
+    plan: &Plan,
+    format: Format,
+    deadline: Deadline,
+) -> Result<Rendition, Error> {
+    let encode = encoder(format)?;
+    check_side(plan.output_size(), format, encode)?;
+    let scaled = cascade.scaled(plan)?;
+    let picture = finish(scaled, recipe, plan, encode.alpha)?;
+    deadline.check()?;
+    let (width_px, height_px) = (picture.width(), picture.height());
+    let bytes = (encode.still)(&picture, recipe.quality(), deadline)?;
+    Ok(Rendition { bytes, format, width_px, height_px, frames: 1 })
+}
+
+fn encoder(format: Format) -> Result<&'static Encode, Error> {
+    let encode = format.kind().encode.as_ref();
+    encode.ok_or_else(|| Error::recipe(format!("format:{format} can't be encoded")))
+}
+
+fn check_side((width, height): (u32, u32), format: Format, encode: &Encode) -> Result<(), Error> {
+    let longest = width.max(height);
+    if longest > encode.side_max_px {
+        return Err(Error::recipe(format!(
+            "the output is {longest} pixels long, and {format} ends at {}; add a resize",
+            encode.side_max_px
+        )));
+    }
+    Ok(())
+}
+
+/// What is done after the resize: turning, effects, margins, background, colours.
+fn finish(scaled: Picture, recipe: &Recipe, plan: &Plan, alpha: bool) -> Result<Picture, Error> {
+    let mut picture = orient::orient(scaled, plan.orientation);
+    if let Some(sigma_px) = plan.blur_sigma_px {
+        picture = blur::blur(picture, sigma_px)?;
+    }
+    if let Some(sigma_px) = plan.sharpen_sigma_px {
+        picture = blur::sharpen(picture, sigma_px);
+    }
+    if !recipe.keeps_profile() {
+        picture = icc::to_srgb(picture)?;
+    }
+    if let Some(canvas) = plan.canvas {
+        picture = compose::pad(picture, canvas, plan.background.unwrap_or([0; 4]));
+    }
+    if let Some(background) = plan.background {
+        picture = compose::underlay(picture, background);
+    }
+    Ok(if alpha { picture.without_idle_alpha() } else { compose::flatten(picture, [255; 3]) })
 }

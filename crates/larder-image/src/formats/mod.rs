@@ -2,11 +2,13 @@
 
 mod avif;
 mod bmp;
+mod canvas;
 mod gif;
 mod jpeg;
-mod png;
+pub(crate) mod png;
+pub(crate) mod reader;
 mod tiff;
-mod webp;
+pub(crate) mod webp;
 
 use std::fmt;
 
@@ -79,8 +81,11 @@ pub(crate) struct Encode {
     pub version: &'static str,
     /// Whether transparency can be expressed.
     pub alpha: bool,
-    /// Encodes one picture; its profile, if it still has one, is embedded.
-    pub still: fn(&Picture, Quality) -> Result<Vec<u8>, Error>,
+    /// Longest side that the format can express, or that is offered.
+    pub side_max_px: u32,
+    /// Encodes one picture; its profile, if it still has one, is embedded. Encoders that can be
+    /// interrupted stop at the deadline.
+    pub still: fn(&Picture, Quality, Deadline) -> Result<Vec<u8>, Error>,
 }
 
 impl Format {

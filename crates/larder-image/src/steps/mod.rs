@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn no_argument_makes_a_parser_panic() {
         for kind in STEPS {
-            for argument in ["", ":", "::", "x", "0x0", "-1", "1e9", "99999999999999999999", "1:2:3:4:5", "é"] {
+            for argument in ["", ":", "::", "x", "0x0", "-1", "1e9", "99999999999999999999", "1:2:3:4:5", "é"]
+            {
                 let _ = (kind.parse)(argument);
             }
         }

@@ -36,7 +36,11 @@ impl FromStr for Thousandths {
         }
         let whole: u32 = whole.parse().map_err(|_| wrong())?;
         let decimals: u32 = format!("{decimals:0<3}").parse().map_err(|_| wrong())?;
-        whole.checked_mul(1_000).and_then(|thousandths| thousandths.checked_add(decimals)).map(Self).ok_or_else(wrong)
+        whole
+            .checked_mul(1_000)
+            .and_then(|thousandths| thousandths.checked_add(decimals))
+            .map(Self)
+            .ok_or_else(wrong)
     }
 }
 
@@ -59,9 +63,8 @@ pub(super) const SIDE_MAX_PX: u32 = 16_383;
 
 /// A size written `300x200`; 0 leaves a side free.
 pub(super) fn size(text: &str) -> Result<(u32, u32), StepError> {
-    let (width, height) = text.split_once('x').ok_or_else(|| {
-        StepError(format!("wants a size like 300x200, not `{text}`"))
-    })?;
+    let (width, height) =
+        text.split_once('x').ok_or_else(|| StepError(format!("wants a size like 300x200, not `{text}`")))?;
     let (width, height) = (whole(width)?, whole(height)?);
     if width > SIDE_MAX_PX || height > SIDE_MAX_PX {
         return Err(format!("allows at most {SIDE_MAX_PX} pixels a side").into());
@@ -75,7 +78,9 @@ mod tests {
 
     #[test]
     fn a_number_has_one_way_to_be_written() {
-        for (text, printed) in [("0.50", "0.5"), ("1", "1"), ("1.0", "1"), ("007", "7"), ("10", "10"), ("0.125", "0.125")] {
+        for (text, printed) in
+            [("0.50", "0.5"), ("1", "1"), ("1.0", "1"), ("007", "7"), ("10", "10"), ("0.125", "0.125")]
+        {
             assert_eq!(text.parse::<Thousandths>().unwrap().to_string(), printed);
         }
     }

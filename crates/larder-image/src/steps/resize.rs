@@ -52,7 +52,9 @@ fn parse(argument: &str) -> Result<Box<dyn Step>, StepError> {
     }
     match target {
         (0, 0) => Err("wants at least one side".into()),
-        (0, _) | (_, 0) if fit != Fit::Inside => Err("wants both sides; only `inside` leaves one free".into()),
+        (0, _) | (_, 0) if fit != Fit::Inside => {
+            Err("wants both sides; only `inside` leaves one free".into())
+        }
         _ => Ok(Box::new(Resize { fit, target, enlarge })),
     }
 }

@@ -1,0 +1,191 @@
+//! AVIF: the container by our own reader, AV1 by rav1d and rav1e, both in Rust.
+
+mod boxes;
+mod cell;
+mod container;
+mod sequence;
+mod yuv;
+
+use std::sync::Arc;
+
+use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, MatrixCoefficients, TransferCharacteristics};
+use ravif::{BitDepth, Encoder, Img, RGB8, RGBA8};
+use re_rav1d::dav1d::{Decoder, Picture as Frame, Settings};
+
+use super::{Encode, Format, FormatKind};
+use crate::picture::{Channels, Picture};
+use crate::recipe::Quality;
+use crate::{Deadline, Error, Inspection, icc};
+use boxes::damaged;
+use container::{Cicp, Container};
+
+pub(super) const KIND: FormatKind = FormatKind {
+    format: Format::Avif,
+    name: "avif",
+    content_type: "image/avif",
+    extension: "avif",
+    doc: "In: the still picture, 8 to 12 bits, every sampling, transparency. Out: 8 bits, up to 2.1 \
+          million pixels.",
+    size: |head| Ok(container::size(head)),
+    inspect,
+    decode,
+    animate: None,
+    encode: Some(Encode { version: "ravif 0.13 speed 10", alpha: true, side_max_px: 16_383, still: encode }),
+};
+
+/// Pixels of a picture that is encoded. The encoder cannot be interrupted; at this size, that of a
+/// 1920x1080 screen, it takes some seconds and 200 MB without assembler.
+const ENCODED_PIXELS_MAX: u64 = 2_100_000;
+
+/// rav1e's fastest: each step below doubles the time for a few per cent of the bytes.
+const SPEED: u8 = 10;
+
+fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
+    let container = container::read(bytes)?;
+    let mut inspection = Inspection::still(Format::Avif, (container.width, container.height));
+    inspection.orientation = container.orientation;
+    inspection.has_alpha = container.alpha.is_some();
+    inspection.has_icc = container.icc.is_some();
+    inspection.has_gps = container.has_gps;
+    let mut per_pixel = decode_bytes_per_pixel(&container.color, &container)? + 4;
+    if let Some(alpha) = &container.alpha {
+        // The second decode begins when the first has given its planes back.
+        per_pixel = per_pixel.max(decode_bytes_per_pixel(alpha, &container)? + 8);
+    }
+    let streams = container.color.len() + container.alpha.as_ref().map_or(0, |alpha| alpha.len());
+    inspection.decode_memory_bytes =
+        (bytes.len() + streams) as u64 + inspection.pixels() * per_pixel + (16 << 20);
+    Ok(inspection)
+}
+
+/// Bytes that the decoder takes for a pixel: its planes, a copy of them with film grain, and the
+/// description of the blocks. The header of the bitstream must agree with the container.
+fn decode_bytes_per_pixel(stream: &[u8], container: &Container<'_>) -> Result<u64, Error> {
+    let sequence = sequence::read(stream)?;
+    if (sequence.width, sequence.height) != (container.width, container.height) {
+        return Err(damaged("container and bitstream disagree about the size"));
+    }
+    let planes = if sequence.grey { 1 } else { 3 };
+    let bytes = if sequence.deep { 2 } else { 1 };
+    Ok(planes * bytes * 2 + 4)
+}
+
+fn decode(bytes: &[u8], _inspection: &Inspection, deadline: Deadline) -> Result<Picture, Error> {
+    let container = container::read(bytes)?;
+    let (size, cicp) = ((container.width, container.height), container.cicp);
+    let premultiplied = container.premultiplied;
+    let color: Arc<[u8]> = container.color.into();
+    let alpha: Option<Arc<[u8]>> = container.alpha.map(Into::into);
+    let icc = container.icc.map(<[u8]>::to_vec);
+    let (channels, pixels) = cell::run(deadline, move || {
+        let frame = frame(&color, size)?;
+        let (channels, pixels) = if yuv::is_grey(&frame) {
+            (Channels::Grey, yuv::luma(&frame, cicp))
+        } else {
+            (Channels::Rgb, yuv::rgb(&frame, cicp)?)
+        };
+        drop(frame);
+        let Some(alpha) = alpha else { return Ok((channels, pixels)) };
+        let alpha = yuv::luma(&self::frame(&alpha, size)?, None);
+        Ok((Channels::Rgba, with_alpha(&pixels, channels, &alpha, premultiplied)))
+    })?;
+    let profile = icc::usable(icc, channels).or_else(|| cicp_profile(cicp, channels));
+    Ok(Picture::new(size.0, size.1, channels, pixels).with_profile(profile).without_idle_alpha())
+}
+
+/// The one frame of a bitstream.
+fn frame(stream: &Arc<[u8]>, size: (u32, u32)) -> Result<Frame, Error> {
+    let mut settings = Settings::new();
+    settings.set_n_threads(1);
+    settings.set_max_frame_delay(1);
+    // Of a picture in layers, only the best is wanted.
+    settings.set_all_layers(false);
+    settings.set_frame_size_limit(size.0.saturating_mul(size.1));
+    let refused = |error: re_rav1d::dav1d::Error| damaged(&format!("its bitstream is damaged: {error}"));
+    let mut decoder = Decoder::with_settings(&settings).map_err(refused)?;
+    let mut pending = match decoder.send_data(stream.to_vec(), None, None, None) {
+        Ok(()) => false,
+        Err(error) if error.is_again() => true,
+        Err(error) => return Err(refused(error)),
+    };
+    loop {
+        match decoder.get_picture() {
+            Ok(frame) if (frame.width(), frame.height()) == size => return Ok(frame),
+            Ok(_) => return Err(damaged("container and frame disagree about the size")),
+            Err(error) if error.is_again() && pending => {
+                pending = match decoder.send_pending_data() {
+                    Ok(()) => false,
+                    Err(error) if error.is_again() => true,
+                    Err(error) => return Err(refused(error)),
+                };
+            }
+            Err(error) => return Err(refused(error)),
+        }
+    }
+}
+
+fn with_alpha(pixels: &[u8], channels: Channels, alpha: &[u8], premultiplied: bool) -> Vec<u8> {
+    let mut rgba = Vec::with_capacity(alpha.len() * 4);
+    for (pixel, &alpha) in pixels.chunks_exact(channels.count()).zip(alpha) {
+        let color = if channels == Channels::Grey { [pixel[0]; 3] } else { [pixel[0], pixel[1], pixel[2]] };
+        let divided = |value: u8| match alpha {
+            0 => 0,
+            _ => ((u32::from(value) * 255 + u32::from(alpha) / 2) / u32::from(alpha)).min(255) as u8,
+        };
+        rgba.extend(if premultiplied { color.map(divided) } else { color });
+        rgba.push(alpha);
+    }
+    rgba
+}
+
+/// A profile for colours that are told by numbers and are not sRGB's. Pictures in high dynamic range
+/// (PQ, HLG) are left as they are: without a display's limits there is no one right conversion.
+fn cicp_profile(cicp: Option<Cicp>, channels: Channels) -> Option<Arc<[u8]>> {
+    let cicp = cicp.filter(|_| channels != Channels::Grey)?;
+    let wide = !matches!(cicp.primaries, 1 | 2);
+    if !wide || matches!(cicp.transfer, 16 | 18) {
+        return None;
+    }
+    let profile = ColorProfile::new_from_cicp(CicpProfile {
+        color_primaries: CicpColorPrimaries::try_from(u8::try_from(cicp.primaries).ok()?).ok()?,
+        transfer_characteristics: TransferCharacteristics::try_from(u8::try_from(cicp.transfer).ok()?)
+            .ok()?,
+        matrix_coefficients: MatrixCoefficients::Identity,
+        full_range: true,
+    });
+    icc::usable(profile.encode().ok(), channels)
+}
+
+fn encode(picture: &Picture, quality: Quality, _deadline: Deadline) -> Result<Vec<u8>, Error> {
+    let Quality::Lossy(quality) = quality else {
+        return Err(Error::recipe("quality:lossless is not possible with format:avif"));
+    };
+    let found = u64::from(picture.width()) * u64::from(picture.height());
+    if found > ENCODED_PIXELS_MAX {
+        return Err(Error::LimitExceeded {
+            what: "pixels of an AVIF output (add a smaller resize, or use format:webp)",
+            found,
+            limit: ENCODED_PIXELS_MAX,
+        });
+    }
+    let encoder = Encoder::new()
+        .with_quality(quality.into())
+        .with_alpha_quality(quality.into())
+        .with_speed(SPEED)
+        .with_bit_depth(BitDepth::Eight)
+        .with_num_threads(Some(1));
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let encoded = if picture.has_alpha() {
+        let pixels: Vec<RGBA8> =
+            picture.pixels().as_chunks::<4>().0.iter().map(|&[r, g, b, a]| RGBA8 { r, g, b, a }).collect();
+        encoder.encode_rgba(Img::new(&pixels[..], width, height))
+    } else {
+        let rgb = picture.clone().into_rgb();
+        let pixels: Vec<RGB8> =
+            rgb.pixels().as_chunks::<3>().0.iter().map(|&[r, g, b]| RGB8 { r, g, b }).collect();
+        encoder.encode_rgb(Img::new(&pixels[..], width, height))
+    };
+    encoded
+        .map(|encoded| encoded.avif_file)
+        .map_err(|error| Error::internal(format!("AVIF encoder: {error}")))
+}

@@ -1,0 +1,6 @@
+//! Work on pixels in memory, apart from any recipe.
+
+pub(crate) mod blur;
+pub(crate) mod compose;
+pub(crate) mod orient;
+pub(crate) mod resize;

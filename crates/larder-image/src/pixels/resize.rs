@@ -1,0 +1,101 @@
+//! Resampling with Lanczos3, in the pixels' own (gamma) space as the common image servers do.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::Error;
+use crate::picture::{Channels, Picture};
+use crate::plan::Region;
+
+/// Scales `region` of the picture to `size`; alpha weighs the colours.
+pub(crate) fn resize(
+    resizer: &mut Resizer,
+    source: &Picture,
+    region: Region,
+    size: (u32, u32),
+) -> Result<Picture, Error> {
+    if let Some(cut) = cut_without_scaling(source, region, size) {
+        return Ok(cut);
+    }
+    let channels = source.channels();
+    let kind = pixel_type(channels);
+    let input = ImageRef::new(source.width(), source.height(), source.pixels(), kind).map_err(internal)?;
+    let mut output = Image::new(size.0, size.1, kind);
+    // Rounding must not push the region out of the picture, which the resizer refuses.
+    let left = region.x.max(0.0);
+    let top = region.y.max(0.0);
+    let width = region.width.min(f64::from(source.width()) - left);
+    let height = region.height.min(f64::from(source.height()) - top);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
+        .crop(left, top, width, height)
+        .use_alpha(channels == Channels::Rgba);
+    resizer.resize(&input, &mut output, &options).map_err(internal)?;
+    Ok(Picture::new(size.0, size.1, channels, output.into_vec()).with_profile(source.profile.clone()))
+}
+
+fn pixel_type(channels: Channels) -> PixelType {
+    match channels {
+        Channels::Grey => PixelType::U8,
+        Channels::Rgb => PixelType::U8x3,
+        Channels::Rgba => PixelType::U8x4,
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Error {
+    Error::internal(format!("resize: {error}"))
+}
+
+/// A region of whole pixels that is not scaled is copied, exactly.
+fn cut_without_scaling(source: &Picture, region: Region, size: (u32, u32)) -> Option<Picture> {
+    let same = |length: f64, pixels: u32| length == f64::from(pixels);
+    let whole = region.x.fract() == 0.0 && region.y.fract() == 0.0;
+    if !whole || !same(region.width, size.0) || !same(region.height, size.1) {
+        return None;
+    }
+    let channels = source.channels().count();
+    let (left, top) = (region.x as usize * channels, region.y as u32);
+    let mut pixels = Vec::with_capacity(size.0 as usize * size.1 as usize * channels);
+    for y in top..top + size.1 {
+        pixels.extend_from_slice(&source.row(y)[left..left + size.0 as usize * channels]);
+    }
+    Some(Picture::new(size.0, size.1, source.channels(), pixels).with_profile(source.profile.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(width: u32, height: u32) -> Picture {
+        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x * 7 + y * 13) as u8)).collect();
+        Picture::new(width, height, Channels::Grey, pixels)
+    }
+
+    #[test]
+    fn a_region_that_is_not_scaled_is_copied_exactly() {
+        let source = ramp(10, 8);
+        let cut = resize(&mut Resizer::new(), &source, Region::new(3, 2, 4, 5), (4, 5)).unwrap();
+        assert_eq!(cut.pixel(0, 0), source.pixel(3, 2));
+        assert_eq!(cut.pixel(3, 4), source.pixel(6, 6));
+    }
+
+    #[test]
+    fn the_colour_of_transparent_pixels_does_not_bleed() {
+        let pixels = [[255, 0, 0, 255], [0, 255, 0, 0]].concat().repeat(8 * 4);
+        let source = Picture::new(16, 4, Channels::Rgba, pixels);
+        let small = resize(&mut Resizer::new(), &source, Region::new(0, 0, 16, 4), (4, 1)).unwrap();
+        for pixel in small.pixels().chunks_exact(4) {
+            assert!(pixel[0] > 250 && pixel[1] < 5, "{pixel:?}");
+        }
+    }
+
+    #[test]
+    fn one_pixel_can_become_many_and_many_one() {
+        let mut resizer = Resizer::new();
+        assert_eq!(resize(&mut resizer, &ramp(1, 1), Region::new(0, 0, 1, 1), (5, 7)).unwrap().width(), 5);
+        assert_eq!(
+            resize(&mut resizer, &ramp(500, 3), Region::new(0, 0, 500, 3), (1, 1)).unwrap().height(),
+            1
+        );
+    }
+}

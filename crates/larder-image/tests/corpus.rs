@@ -1,0 +1,164 @@
+//! Every file of the corpus: what is valid comes out upright in its size, everything else is refused.
+//!
+//! The corpus lies where `LARDER_CORPUS` says and is no part of the repository; without it only the
+//! tests on our own fixtures run.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use larder_image::{Deadline, Error, Format, ImageLimits, Recipe, Source, inspect_head};
+
+fn corpus() -> Option<PathBuf> {
+    std::env::var_os("LARDER_CORPUS").map(PathBuf::from)
+}
+
+struct Entry {
+    path: PathBuf,
+    name: String,
+    class: String,
+    size: Option<(u32, u32)>,
+}
+
+fn entries(corpus: &Path) -> Vec<Entry> {
+    let table = std::fs::read_to_string(corpus.join("formats.tsv")).unwrap();
+    let mut entries = Vec::new();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let size = fields[6].parse().ok().zip(fields[7].parse().ok());
+        let path = corpus.join("formats").join(fields[0]);
+        entries.push(Entry { path, name: fields[0].into(), class: fields[4].into(), size });
+    }
+    entries
+}
+
+fn rendered(bytes: &[u8], recipe: &str) -> Result<(u32, u32), Error> {
+    let recipe: Recipe = recipe.parse().unwrap();
+    let source = Source::open(bytes, &ImageLimits::default())?;
+    let inspected = source.inspection().oriented_size();
+    let deadline = Deadline::after(Duration::from_secs(30));
+    let decoded = source.decode(std::slice::from_ref(&recipe), deadline)?;
+    decoded.describe()?;
+    let rendition = decoded.render(&[recipe], deadline).remove(0)?;
+    assert_eq!(inspected, (rendition.width_px, rendition.height_px), "inspected and rendered");
+    Ok(inspected)
+}
+
+#[test]
+fn every_valid_file_has_its_size_and_every_other_is_refused() {
+    let Some(corpus) = corpus() else { return };
+    let mut wrong = Vec::new();
+    for entry in entries(&corpus) {
+        let bytes = std::fs::read(&entry.path).unwrap();
+        let started = Instant::now();
+        let result = rendered(&bytes, "format:png");
+        assert!(started.elapsed() < Duration::from_secs(10), "{} took too long", entry.name);
+        match (entry.class.as_str(), &result) {
+            ("valid", Ok(size)) if Some(*size) == entry.size => {}
+            ("invalid" | "over-limit", Err(error)) if is_refusal(error) => {}
+            _ => wrong.push(format!("{} ({}): {result:?}, wants {:?}", entry.name, entry.class, entry.size)),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A refusal says that the file is wrong, not that we are.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Unsupported { .. } | Error::Undecodable { .. } | Error::LimitExceeded { .. })
+}
+
+#[test]
+fn the_head_of_a_file_says_the_same_as_the_file_or_nothing() {
+    let Some(corpus) = corpus() else { return };
+    let limits = ImageLimits::default();
+    for entry in entries(&corpus).into_iter().filter(|entry| entry.class == "valid") {
+        let bytes = std::fs::read(&entry.path).unwrap();
+        let whole = larder_image::inspect(&bytes, &limits).unwrap();
+        for end in [16, 32, 64, 128, 512, 4_096, bytes.len()] {
+            let head = &bytes[..end.min(bytes.len())];
+            match inspect_head(head, &limits) {
+                Ok(Some(summary)) => {
+                    assert_eq!(summary.format, whole.format, "{}", entry.name);
+                    let size = (summary.width_px, summary.height_px);
+                    assert_eq!(size, (whole.width_px, whole.height_px), "{} by {end} bytes", entry.name);
+                }
+                Ok(None) => {}
+                Err(error) => panic!("{} by {end} bytes: {error}", entry.name),
+            }
+        }
+    }
+}
+
+/// The named sets of the applications that came before, and what they make of each photo.
+const SETS: &[&str] = &[
+    "resize:inside:1920x1080,format:webp,quality:85",
+    "resize:inside:1280x720,format:webp,quality:85",
+    "resize:inside:640x360,format:webp,quality:85",
+    "resize:inside:300x169,format:webp,quality:85",
+    "resize:inside:150x150,format:jpeg,quality:85",
+    "resize:inside:300x300,format:jpeg,quality:85",
+    "resize:inside:800x600,format:jpeg,quality:85",
+    "resize:inside:200x200,format:png",
+];
+
+#[test]
+fn photos_come_out_upright_in_every_size_of_the_named_sets() {
+    let Some(corpus) = corpus() else { return };
+    let recipes: Vec<Recipe> = SETS.iter().map(|recipe| recipe.parse().unwrap()).collect();
+    let limits = ImageLimits::default();
+    for entry in std::fs::read_dir(corpus.join("photos")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).unwrap();
+        let source = Source::open(&bytes, &limits).unwrap();
+        let (width, height) = source.inspection().oriented_size();
+        assert_eq!(
+            name.contains("_o6_") || name.contains("_o8_"),
+            source.inspection().orientation.swaps_sides()
+        );
+        let deadline = Deadline::after(Duration::from_secs(120));
+        let decoded = source.decode(&recipes, deadline).unwrap();
+        let reference = decoded.describe().unwrap().perceptual_hash;
+        for (recipe, rendition) in recipes.iter().zip(decoded.render(&recipes, deadline)) {
+            let rendition = rendition.unwrap();
+            let bounds: Vec<u32> = recipe
+                .steps()
+                .next()
+                .unwrap()
+                .1
+                .split([':', 'x'])
+                .filter_map(|part| part.parse().ok())
+                .collect();
+            let expected = inside((width, height), (bounds[0], bounds[1]));
+            assert_eq!((rendition.width_px, rendition.height_px), expected, "{name} {recipe}");
+            let again = Source::open(&rendition.bytes, &limits).unwrap();
+            assert!(!again.inspection().has_gps && !again.inspection().has_icc);
+            assert_eq!(again.inspection().oriented_size(), expected, "{name} {recipe}");
+            assert_eq!(again.inspection().orientation.exif(), 1);
+            let description = again.decode(&[], deadline).unwrap().describe().unwrap();
+            let distance = (description.perceptual_hash ^ reference).count_ones();
+            assert!(distance <= 8, "{name} {recipe}: {distance} bits of the hash differ");
+        }
+    }
+}
+
+/// The arithmetic of the recipe's documentation, written a second time.
+fn inside((width, height): (u32, u32), bounds: (u32, u32)) -> (u32, u32) {
+    let scale =
+        (f64::from(bounds.0) / f64::from(width)).min(f64::from(bounds.1) / f64::from(height)).min(1.0);
+    ((f64::from(width) * scale).round() as u32, (f64::from(height) * scale).round() as u32)
+}
+
+#[test]
+fn a_photo_cut_anywhere_is_refused() {
+    let Some(corpus) = corpus() else { return };
+    let bytes = std::fs::read(corpus.join("photos/p12_2mp_420_o6_landscape6.jpg")).unwrap();
+    for part in 1..10 {
+        let cut = &bytes[..bytes.len() * part / 10];
+        let result = rendered(cut, "resize:inside:10x10");
+        assert!(
+            matches!(result, Err(Error::Undecodable { format: Format::Jpeg, .. })),
+            "{part} tenths: {result:?}"
+        );
+    }
+    assert!(rendered(&bytes[..bytes.len() - 2], "resize:inside:10x10").is_err(), "without its end mark");
+}
