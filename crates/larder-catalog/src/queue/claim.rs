@@ -74,7 +74,7 @@ impl Catalog {
             return Ok(Vec::new());
         }
         let mut due: Vec<Due> = self.rows(Class::Durable, peek).await?;
-        due.sort_by(|one, other| one.urgency().cmp(&other.urgency()));
+        due.sort_by_key(Due::urgency);
         Ok(due.into_iter().map(|due| due.queue).collect())
     }
 }

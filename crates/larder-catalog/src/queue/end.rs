@@ -54,6 +54,15 @@ pub(super) enum Next {
     Over(JobState),
 }
 
+impl Next {
+    fn state(&self) -> JobState {
+        match self {
+            Self::Queued { .. } => JobState::Queued,
+            Self::Over(state) => *state,
+        }
+    }
+}
+
 impl Tx {
     /// Ends a job that did its work. If it was enqueued again while it ran, it is queued again.
     ///
@@ -61,7 +70,7 @@ impl Tx {
     /// [`Error::Precondition`](crate::Error::Precondition) if the lease is over; nothing is changed.
     pub async fn finish_job(&mut self, lease: Lease) -> Result<()> {
         let job = self.confirm_lease(lease).await?;
-        self.end_attempt(&job, Outcome::Done, None, Next::Over(JobState::Done)).await
+        self.end_attempt(&job, Outcome::Done, None, Next::Over(JobState::Done)).await.map(drop)
     }
 
     /// Ends a failed attempt; answers the state of the job.
@@ -71,23 +80,23 @@ impl Tx {
     pub async fn fail_job(&mut self, lease: Lease, fault: &Fault, retry: Retry) -> Result<JobState> {
         let job = self.confirm_lease(lease).await?;
         let (outcome, next) = after_failure(&job, retry);
-        let state = match next {
-            Next::Queued { .. } => JobState::Queued,
-            Next::Over(state) => state,
-        };
-        self.end_attempt(&job, outcome, Some(fault), next).await?;
-        Ok(state)
+        self.end_attempt(&job, outcome, Some(fault), next).await
     }
 
-    /// Writes the end of the present attempt and where the job goes. The row is locked.
+    /// Writes the end of the present attempt and where the job goes, which is back to its queue if it
+    /// was enqueued again while it ran. The row is locked. Answers the job's state.
     pub(super) async fn end_attempt(
         &mut self,
         job: &JobRecord,
         outcome: Outcome,
         fault: Option<&Fault>,
         next: Next,
-    ) -> Result<()> {
+    ) -> Result<JobState> {
         let now = self.now();
+        let next = match next {
+            Next::Over(_) if job.rerun => Next::Queued { at: now, attempts: 0, crashes: 0 },
+            next => next,
+        };
         let error: Param = (&fault.cloned()).into();
         let mut columns: Vec<(&str, Param)> = vec![
             ("error", error.clone()),
@@ -96,10 +105,13 @@ impl Tx {
             ("cancel_requested", false.into()),
             ("rerun", false.into()),
         ];
+        let state = next.state();
+        columns.push(("state", state.into()));
         columns.extend(match next {
-            Next::Over(_) if job.rerun => requeued(now, 0, 0),
-            Next::Over(state) => vec![("state", state.into()), ("finished_at", now.into())],
-            Next::Queued { at, attempts, crashes } => requeued(at, attempts, crashes),
+            Next::Over(_) => vec![("finished_at", now.into())],
+            Next::Queued { at, attempts, crashes } => {
+                vec![("run_at", at.into()), ("attempts", attempts.into()), ("crashes", crashes.into())]
+            }
         });
         let update = Statement::update("jobs", columns).push(" WHERE id = ").bind(job.id);
         self.execute(Class::Durable, update).await?;
@@ -110,18 +122,11 @@ impl Tx {
             .and("lease = ", job.lease);
         self.execute(Class::Durable, attempt).await?;
         self.announce(Change::Job(job.id));
-        self.announce_job();
-        Ok(())
+        if state == JobState::Queued {
+            self.announce_job();
+        }
+        Ok(state)
     }
-}
-
-fn requeued(at: Timestamp, attempts: i64, crashes: i64) -> Vec<(&'static str, Param)> {
-    vec![
-        ("state", JobState::Queued.into()),
-        ("run_at", at.into()),
-        ("attempts", attempts.into()),
-        ("crashes", crashes.into()),
-    ]
 }
 
 fn after_failure(job: &JobRecord, retry: Retry) -> (Outcome, Next) {

@@ -11,8 +11,8 @@ use crate::{catalog::Catalog, change::Change, error::Result, state::beat::Beat, 
 /// What a worker hears when it says that it is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeartbeatAnswer {
-    /// Somebody wants the job to stop: clean up and end it with [`Retry::Cancelled`]
-    /// (super::Retry::Cancelled).
+    /// Somebody wants the job to stop: clean up and end it with
+    /// [`Retry::Cancelled`](super::Retry::Cancelled).
     pub cancel_requested: bool,
 }
 

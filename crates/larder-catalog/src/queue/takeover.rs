@@ -26,7 +26,7 @@ const TAKEN_OVER_MAX: u32 = 100;
 pub struct TakenOver {
     /// Queued again.
     pub requeued: Vec<JobId>,
-    /// Dead with `processing_crashed`.
+    /// Over: dead with `processing_crashed`, or cancelled if that was asked for.
     pub dead: Vec<JobId>,
 }
 
@@ -86,7 +86,8 @@ impl Tx {
         for lease in silent {
             // It may have ended, or another process took it over, since we looked.
             let job = match self.confirm_lease(*lease).await {
-                Ok(job) => job,
+                // What ends its process is not run again because somebody asked for it meanwhile.
+                Ok(job) => JobRecord { rerun: false, ..job },
                 Err(error) if error.is_precondition() => continue,
                 Err(error) => return Err(error),
             };

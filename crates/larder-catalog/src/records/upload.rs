@@ -224,8 +224,8 @@ impl UploadChange {
 }
 
 reads! { Durable;
-    /// The upload of an id. Progress that is newer than the record: [`Catalog::upload_progress`]
-    /// (crate::Catalog::upload_progress).
+    /// The upload of an id. Progress that is newer than the record:
+    /// [`Catalog::upload_progress`](crate::Catalog::upload_progress).
     one upload(id: UploadId) -> UploadRecord = Statement::new(SELECT).push("WHERE id = ").bind(id);
 }
 

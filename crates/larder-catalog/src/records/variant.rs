@@ -81,8 +81,8 @@ pub struct VariantRecord {
     pub created_at: Timestamp,
     /// When this record last changed.
     pub updated_at: Timestamp,
-    /// When it was last served, to the hour or so; see [`Catalog::fold_last_uses`]
-    /// (crate::Catalog::fold_last_uses).
+    /// When it was last served, to the hour or so; see
+    /// [`Catalog::fold_last_uses`](crate::Catalog::fold_last_uses).
     pub last_used_at: Timestamp,
 }
 

@@ -22,6 +22,7 @@ for_each_engine! {
     a_stale_lease_changes_nothing,
     a_job_is_taken_over_after_its_lease_and_a_heartbeat_prevents_that,
     a_job_that_ends_its_process_twice_is_dead,
+    a_job_that_was_enqueued_again_is_queued_even_if_it_fails_but_not_if_it_crashes,
     a_failed_job_is_retried_until_its_attempts_are_used_up,
     an_unavailable_store_costs_no_attempt,
     a_unique_key_holds_while_queued_or_running,
@@ -169,6 +170,20 @@ async fn a_job_that_ends_its_process_twice_is_dead(engine: Engine) {
     let dead = engine.catalog.job(id).await.unwrap().unwrap();
     assert_eq!((dead.state, dead.error.unwrap().code), (JobState::Dead, Code::ProcessingCrashed));
     assert_eq!(claim(&engine).await, None);
+}
+
+async fn a_job_that_was_enqueued_again_is_queued_even_if_it_fails_but_not_if_it_crashes(engine: Engine) {
+    let id = enqueue(&engine, job().unique_rerun("u")).await.id;
+    let lease = claim(&engine).await.unwrap().lease;
+    enqueue(&engine, job().unique_rerun("u")).await;
+    assert_eq!(fail(&engine, lease, Retry::Dead).await.unwrap(), JobState::Queued);
+    for _ in 0..2 {
+        claim(&engine).await.expect("a job");
+        enqueue(&engine, job().unique_rerun("u")).await;
+        engine.advance(LEASE);
+        engine.catalog.take_over_expired().await.unwrap();
+    }
+    assert_eq!(state(&engine, id).await, JobState::Dead);
 }
 
 async fn a_failed_job_is_retried_until_its_attempts_are_used_up(engine: Engine) {

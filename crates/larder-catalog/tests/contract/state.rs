@@ -32,7 +32,7 @@ async fn workers_are_listed_while_they_are_heard_of(engine: Engine) {
         seen_at: engine.now(),
     };
     engine.catalog.report_worker(&worker).await.unwrap();
-    assert_eq!(engine.catalog.workers(engine.now()).await.unwrap(), [worker.clone()]);
+    assert_eq!(engine.catalog.workers(engine.now()).await.unwrap(), std::slice::from_ref(&worker));
     engine.advance(Duration::from_secs(60));
     assert!(engine.catalog.workers(engine.now()).await.unwrap().is_empty());
     engine.catalog.report_worker(&worker).await.unwrap();

@@ -107,6 +107,30 @@ async fn a_file_that_is_no_database_is_corrupt_and_a_missing_directory_unavailab
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_of_another_process_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = child::target(directory.path().to_str().unwrap());
+    let ambient = Ambient::system();
+    let catalog = Catalog::open(&target, ambient.clone()).await.unwrap();
+    catalog.migrate().await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("catalog.db"));
+    let mut other = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let upload = child::upload(&ambient);
+    let id = upload.id;
+    let writing = tokio::spawn({
+        let catalog = catalog.clone();
+        async move { child::store(&catalog, upload).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert!(!writing.is_finished());
+    assert_eq!(catalog.upload(id).await.unwrap(), None, "reading goes on meanwhile");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    writing.await.unwrap().unwrap();
+    assert!(catalog.upload(id).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_does_not_answer_is_unavailable() {
     // A port that was free a moment ago, and on which nobody listens.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
