@@ -2,5 +2,6 @@
 //! and generated fixtures. For tests only.
 
 pub mod faulty_store;
+pub mod fixtures;
 pub mod postgres;
 pub mod store_contract;

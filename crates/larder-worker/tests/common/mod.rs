@@ -1,0 +1,89 @@
+//! A Larder on a folder of its own, with a clock that tests move.
+
+use std::{path::PathBuf, sync::Arc};
+
+use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, intake::Door};
+use larder_catalog::{Catalog, Target};
+use larder_core::{Ambient, ManualClock, Timestamp, ambient::Entropy};
+use larder_store::LocalStore;
+
+pub struct Home {
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+}
+
+/// Tests move the clock; ids must still differ between tests that share a machine.
+struct RandomIds;
+
+impl Entropy for RandomIds {
+    fn fill(&self, target: &mut [u8]) {
+        let fresh: [u8; 32] = Ambient::system().random_bytes();
+        for chunk in target.chunks_mut(32) {
+            chunk.copy_from_slice(&fresh[..chunk.len()]);
+        }
+    }
+}
+
+impl Home {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, clock: ManualClock::at(Timestamp::from_millis(1_772_366_400_000)) }
+    }
+
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// Opens the folder with the shipped presets and a bucket `media`.
+    pub async fn larder(&self) -> Larder {
+        let ambient = Ambient::new(self.clock.clone(), Arc::new(RandomIds));
+        let target = Target::Sqlite { catalog: self.path_of("catalog.db"), state: self.path_of("state.db") };
+        let catalog = Catalog::open(&target, ambient.clone()).await.unwrap();
+        catalog.migrate().await.unwrap();
+        let store = Arc::new(LocalStore::open(self.path_of("media"), ambient.clone()).unwrap());
+        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        let larder = Larder::open(settings, catalog, store, ambient).await.unwrap();
+        larder.declare(&[], &[]).await.unwrap();
+        let media = BucketPolicy { presets: vec!["artwork".to_owned()], ..BucketPolicy::default() };
+        larder.ensure_buckets(&[("media".parse().unwrap(), media)]).await.unwrap();
+        larder
+    }
+
+    fn path_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A path below the store's root.
+    pub fn path(&self, place: &str) -> PathBuf {
+        self.folder.path().join("media").join(place)
+    }
+
+    /// Files in staging.
+    pub fn staging(&self) -> Vec<String> {
+        self.files(".larder/staging")
+    }
+
+    /// Files below a folder of the store.
+    pub fn files(&self, folder: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.path().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => found.push(entry.path().display().to_string()),
+                }
+            }
+        }
+        found
+    }
+}
+
+pub fn incoming(bucket: &str) -> Incoming {
+    Incoming::new(bucket.parse().unwrap(), Door::Raw)
+}
+
+/// A colourful JPEG of this size.
+pub fn photo(width: u32, height: u32) -> Vec<u8> {
+    larder_testkit::fixtures::jpeg(width, height)
+}

@@ -1,0 +1,195 @@
+//! From a file to its variants, through the real catalogue and a real folder, jobs run by hand.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Home, incoming, photo};
+use larder_assets::{BucketPolicy, DeleteOptions, SweepOptions, WriteCondition};
+use larder_core::Code;
+use larder_store::stream_of;
+use larder_worker::Worker;
+
+#[tokio::test]
+async fn b1_an_uploaded_photo_becomes_an_asset_with_its_variants() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let accepted = larder.accept(incoming("media"), stream_of(photo(1200, 800)), None).await.unwrap();
+    assert_eq!(accepted.upload.status, "pending");
+    Worker::drain(&larder).await.unwrap();
+    let upload = larder.upload(accepted.upload.id).await.unwrap();
+    assert_eq!(upload.status, "completed", "{:?}", upload.error);
+    assert_eq!(upload.progress_percentage, 100);
+    let asset = upload.asset.unwrap();
+    assert_eq!((asset.width, asset.height), (Some(1200), Some(800)));
+    assert_eq!(asset.status, "ready");
+    assert!(asset.placeholder.is_some());
+    let sizes: Vec<_> =
+        upload.variants.values().map(|variant| (variant.preset.clone().unwrap(), variant.width, variant.height)).collect();
+    assert_eq!(
+        sizes,
+        [
+            ("artwork-large".to_owned(), Some(1200), Some(800)),
+            ("artwork-medium".to_owned(), Some(1080), Some(720)),
+            ("artwork-small".to_owned(), Some(540), Some(360)),
+            ("artwork-thumbnail".to_owned(), Some(254), Some(169)),
+        ]
+    );
+    let original = larder.read_original(&asset.bucket, &asset.key).await.unwrap();
+    assert_eq!(original.size_bytes, photo(1200, 800).len() as u64);
+    assert_eq!(original.etag, asset.etag);
+    let recipe = larder.recipe_of_preset("artwork-small").await.unwrap();
+    let variant = larder.read_variant(&asset.bucket, &asset.key, &recipe, Some("artwork-small")).await.unwrap();
+    assert_eq!(variant.content_type, "image/webp");
+    assert!(home.staging().is_empty(), "{:?}", home.staging());
+}
+
+#[tokio::test]
+async fn b8_a_truncated_photo_fails_with_the_reason_and_leaves_nothing() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let whole = photo(640, 480);
+    let cut = whole[..whole.len() / 2].to_vec();
+    let accepted = larder.accept(incoming("media"), stream_of(cut), None).await.unwrap();
+    Worker::drain(&larder).await.unwrap();
+    let upload = larder.upload(accepted.upload.id).await.unwrap();
+    assert_eq!(upload.status, "failed");
+    assert_eq!(upload.error.unwrap().code, Code::UndecodableImage);
+    assert!(home.staging().is_empty());
+    assert_eq!(larder.assets(&Default::default()).await.unwrap().items.len(), 0);
+}
+
+#[tokio::test]
+async fn b3_putting_twice_replaces_and_old_variants_go_stale() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let mut first = incoming("media");
+    first.key = Some("a/photo.jpg".parse().unwrap());
+    let created = larder.put(first.clone(), WriteCondition::None, stream_of(photo(400, 300))).await.unwrap();
+    assert!(created.created);
+    Worker::drain(&larder).await.unwrap();
+    let replaced = larder.put(first.clone(), WriteCondition::None, stream_of(photo(300, 200))).await.unwrap();
+    assert!(!replaced.created);
+    assert_eq!(replaced.asset.id, created.asset.id);
+    assert_eq!(replaced.asset.version, 2);
+    Worker::drain(&larder).await.unwrap();
+    let variants = larder.variants(created.asset.id).await.unwrap();
+    assert!(variants.iter().all(|variant| variant.width.unwrap() <= 300), "only those of the present bytes are shown");
+    let refused = larder.put(first.clone(), WriteCondition::IfAbsent, stream_of(photo(10, 10))).await;
+    assert_eq!(refused.unwrap_err().code, Code::PreconditionFailed);
+    let stale = WriteCondition::IfMatch(vec![created.asset.etag.clone()]);
+    assert_eq!(larder.put(first, stale, stream_of(photo(10, 10))).await.unwrap_err().code, Code::PreconditionFailed);
+}
+
+#[tokio::test]
+async fn i8_a_deleted_asset_is_gone_at_once_and_can_be_restored_until_it_is_purged() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let mut file = incoming("media");
+    file.key = Some("a.jpg".parse().unwrap());
+    let asset = larder.put(file, WriteCondition::None, stream_of(photo(400, 300))).await.unwrap().asset;
+    Worker::drain(&larder).await.unwrap();
+    larder.delete(&asset.bucket, &asset.key, &DeleteOptions::default()).await.unwrap();
+    assert_eq!(larder.read_original(&asset.bucket, &asset.key).await.unwrap_err().code, Code::AssetNotFound);
+    assert!(!home.path("media/a.jpg").exists(), "a direct URL finds nothing");
+    let again = larder.delete(&asset.bucket, &asset.key, &DeleteOptions::default()).await;
+    assert_eq!(again.unwrap_err().code, Code::AssetNotFound, "deleting nothing does not say deleted");
+    larder.restore(asset.id).await.unwrap();
+    Worker::drain(&larder).await.unwrap();
+    assert_eq!(larder.read_original(&asset.bucket, &asset.key).await.unwrap().etag, asset.etag);
+    assert_eq!(larder.variants(asset.id).await.unwrap().len(), 4);
+    larder.delete(&asset.bucket, &asset.key, &DeleteOptions::default()).await.unwrap();
+    home.clock().advance(Duration::from_secs(8 * 86_400));
+    let everything = SweepOptions { targets: Vec::new(), dry_run: true };
+    assert_eq!(larder.sweep(&everything).await.unwrap().purged, 1);
+    larder.sweep(&SweepOptions { dry_run: false, ..everything }).await.unwrap();
+    assert!(larder.restore(asset.id).await.is_err());
+    assert_eq!(home.files("media"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn b10_the_same_idempotency_key_replays_and_another_body_is_refused() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let key = larder_assets::Idempotency { scope: "local POST /uploads".to_owned(), key: "k1".to_owned() };
+    let first = larder.accept(incoming("media"), stream_of(photo(40, 30)), Some(&key)).await.unwrap();
+    let again = larder.accept(incoming("media"), stream_of(photo(40, 30)), Some(&key)).await.unwrap();
+    assert!(again.replayed && !first.replayed);
+    assert_eq!(again.upload.id, first.upload.id);
+    let other = larder.accept(incoming("media"), stream_of(photo(41, 30)), Some(&key)).await;
+    assert_eq!(other.unwrap_err().code, Code::IdempotencyKeyReused);
+    Worker::drain(&larder).await.unwrap();
+    assert!(home.staging().is_empty(), "{:?}", home.staging());
+    assert_eq!(larder.assets(&Default::default()).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn b10_a_bucket_that_deduplicates_keeps_equal_bytes_once() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let policy = BucketPolicy { deduplicate: true, presets: vec!["keep".to_owned()], ..BucketPolicy::default() };
+    larder.put_bucket(&"once".parse().unwrap(), policy).await.unwrap();
+    let one = larder.accept(incoming("once"), stream_of(photo(40, 30)), None).await.unwrap();
+    let two = larder.accept(incoming("once"), stream_of(photo(40, 30)), None).await.unwrap();
+    Worker::drain(&larder).await.unwrap();
+    let (one, two) = (larder.upload(one.upload.id).await.unwrap(), larder.upload(two.upload.id).await.unwrap());
+    assert_eq!((one.status.as_str(), two.status.as_str()), ("completed", "completed"));
+    assert_eq!(one.asset.unwrap().id, two.asset.unwrap().id);
+    assert!(home.staging().is_empty());
+}
+
+#[tokio::test]
+async fn c5_a_changed_preset_is_backfilled_and_an_unknown_variant_is_made_on_demand() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let policy = BucketPolicy { presets: vec!["hero".to_owned()], ..BucketPolicy::default() };
+    larder.put_preset("hero", "resize:inside:100x100").await.unwrap();
+    larder.put_bucket(&"pages".parse().unwrap(), policy).await.unwrap();
+    let upload = larder.accept(incoming("pages"), stream_of(photo(400, 300)), None).await.unwrap().upload;
+    Worker::drain(&larder).await.unwrap();
+    let asset = larder.upload(upload.id).await.unwrap().asset.unwrap();
+    assert!(larder.put_preset("hero", "resize:inside:50x50").await.unwrap().backfill.is_some());
+    Worker::drain(&larder).await.unwrap();
+    let widths: Vec<_> = larder.variants(asset.id).await.unwrap().iter().map(|variant| variant.width).collect();
+    assert_eq!(widths, [Some(100), Some(50)], "the old one stays readable until it is collected");
+    let recipe = "resize:cover:64x64,format:png".parse().unwrap();
+    let (one, two) = tokio::join!(
+        larder.read_variant(&asset.bucket, &asset.key, &recipe, None),
+        larder.read_variant(&asset.bucket, &asset.key, &recipe, None),
+    );
+    assert_eq!(one.unwrap().etag, two.unwrap().etag);
+    assert_eq!(larder.variants(asset.id).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn b15_the_same_file_name_twice_gives_two_assets() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    for _ in 0..2 {
+        let mut file = incoming("media");
+        file.file_name = Some("IMG_0001.jpg".to_owned());
+        larder.accept(file, stream_of(photo(40, 30)), None).await.unwrap();
+    }
+    Worker::drain(&larder).await.unwrap();
+    let assets = larder.assets(&Default::default()).await.unwrap().items;
+    assert_eq!(assets.len(), 2);
+    assert!(assets.iter().all(|asset| asset.original_filename.as_deref() == Some("IMG_0001.jpg")));
+}
+
+#[tokio::test]
+async fn a4_awkward_keys_and_keys_that_block_each_other_live_side_by_side() {
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    for key in ["a", "a/b", "a//b", "x/", "ü/日本.jpg", "_keys/a"] {
+        let mut file = incoming("media");
+        file.key = Some(key.parse().unwrap());
+        larder.put(file, WriteCondition::IfAbsent, stream_of(photo(20, 10))).await.unwrap_or_else(|fault| panic!("{key}: {fault}"));
+    }
+    Worker::drain(&larder).await.unwrap();
+    for key in ["a", "a/b", "a//b", "x/", "ü/日本.jpg", "_keys/a"] {
+        let (bucket, key) = ("media".parse().unwrap(), key.parse().unwrap());
+        larder.read_original(&bucket, &key).await.unwrap_or_else(|fault| panic!("{key}: {fault}"));
+        let recipe = larder.recipe_of_preset("artwork-thumbnail").await.unwrap();
+        larder.read_variant(&bucket, &key, &recipe, None).await.unwrap_or_else(|fault| panic!("{key}: {fault}"));
+    }
+}
