@@ -1,7 +1,7 @@
 //! Assets as callers see and change them.
 
 use larder_catalog::{AssetChange, AssetFilter, AssetRecord, AssetStatus, Class};
-use larder_core::{AssetId, BucketName, Code, Fault, JobId, ObjectKey, Timestamp, limits::BATCH_ITEMS_MAX};
+use larder_core::{AssetId, BucketName, Code, Fault, JobId, ObjectKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -223,10 +223,11 @@ impl Larder {
     /// # Errors
     /// [`Code::BatchTooLarge`].
     pub async fn batch(&self, operations: Vec<BatchOperation>) -> Result<Vec<BatchOutcome>, Fault> {
-        if operations.len() > BATCH_ITEMS_MAX {
+        let items_max = self.settings().batch_items_max;
+        if operations.len() > items_max {
             return Err(Fault::new(
                 Code::BatchTooLarge,
-                format!("{} operations came, at most {BATCH_ITEMS_MAX} are possible", operations.len()),
+                format!("{} operations came, at most {items_max} are possible", operations.len()),
             )
             .remedy("send several batches"));
         }

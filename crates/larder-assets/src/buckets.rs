@@ -9,7 +9,7 @@ use std::{
 use larder_catalog::{BucketRecord, Class, NewJob, PresetRecord};
 use larder_core::{BucketName, Code, Fault, JobId, Timestamp};
 use larder_image::Recipe;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{jobs, larder::Larder, policy::BucketPolicy, preset, variants::recipe_digest};
 
@@ -17,7 +17,7 @@ use crate::{jobs, larder::Larder, policy::BucketPolicy, preset, variants::recipe
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// A bucket and its rules.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Bucket {
     /// Its name.
     pub name: BucketName,
@@ -49,7 +49,7 @@ impl Bucket {
 }
 
 /// A preset as the API shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PresetView {
     /// Its name.
     pub name: String,
@@ -66,7 +66,7 @@ pub struct PresetView {
 }
 
 /// The outcome of defining a preset.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PutPreset {
     /// The preset as it is now.
     pub preset: PresetView,

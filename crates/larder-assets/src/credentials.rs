@@ -305,7 +305,9 @@ impl Larder {
             .filter(|record| self.is_active(record))
             .ok_or_else(|| no_key(id))?;
         let old = key_view(old)?;
-        let issued = self.create_key(NewKey { name: old.name, scope: old.scope, expires_in: None }).await?;
+        // The successor lives as long as the old key was meant to.
+        let expires_in = old.expires_at.map(|at| Span(at.since(old.created_at)));
+        let issued = self.create_key(NewKey { name: old.name, scope: old.scope, expires_in }).await?;
         self.end_key(id, self.ambient().now().plus(overlap), Some(issued.key.id)).await?;
         Ok(issued)
     }

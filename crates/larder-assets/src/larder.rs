@@ -60,21 +60,22 @@ impl Larder {
     /// leftovers in staging belong to anyone.
     ///
     /// # Errors
-    /// The HTTP client for imports can't be set up, or the store's folder can't be locked.
+    /// The store's folder can't be locked.
     pub async fn open(
         settings: Settings,
         catalog: Catalog,
         store: Arc<dyn Store>,
         ambient: Ambient,
     ) -> Result<Self, Fault> {
-        let links = Links::new(settings.public_url.clone(), settings.secrets.clone(), ambient.clone());
+        let links = Links::new(settings.public_url.clone(), settings.secrets.clone(), ambient.clone())
+            .with_lives(settings.signed_url_life, settings.signed_url_life_max);
         let staging_lock = match lock_path(&*store) {
             Some(path) => Some(StagingLock::take(path).await?),
             None => None,
         };
         Ok(Self {
             inner: Arc::new(Inner {
-                guarded: Guarded::new(&settings.import)?,
+                guarded: Guarded::new(&settings.import),
                 pixels: PixelPool::new(settings.cpu_slots, settings.image.decode_memory_bytes),
                 hot: HotBytes::new(settings.hot_cache_bytes),
                 buckets: BucketCache::default(),

@@ -41,12 +41,26 @@ pub struct Links {
     base: Option<Url>,
     secrets: Secrets,
     ambient: Ambient,
+    life: Duration,
+    life_max: Duration,
 }
 
 impl Links {
     /// Links below `public_url`, or relative to the root (`/m/…`) if there is none.
     pub fn new(public_url: Option<Url>, secrets: Secrets, ambient: Ambient) -> Self {
-        Self { base: public_url, secrets, ambient }
+        Self { base: public_url, secrets, ambient, life: SIGNED_URL_LIFE, life_max: SIGNED_URL_LIFE_MAX }
+    }
+
+    /// Sets how long signed URLs in answers live, and how long any signed URL may.
+    #[must_use]
+    pub fn with_lives(mut self, life: Duration, life_max: Duration) -> Self {
+        (self.life, self.life_max) = (life.min(life_max), life_max);
+        self
+    }
+
+    /// How long signed URLs in answers live.
+    pub fn life(&self) -> Duration {
+        self.life
     }
 
     /// The path part of `public_url` without a trailing slash; empty if Larder lies at the root.
@@ -63,7 +77,7 @@ impl Links {
     }
 
     /// The URL of an asset's present bytes. Versioned, so that caches may keep it for a year; for a
-    /// private bucket signed instead, for [`SIGNED_URL_LIFE`].
+    /// private bucket signed instead.
     pub fn asset(
         &self,
         bucket: &BucketName,
@@ -75,7 +89,7 @@ impl Links {
         match visibility {
             Visibility::Public => self.absolute(&format!("{path}?v={}", version(sha256))),
             Visibility::Private => {
-                let signed = self.sign(&path, OWN_KEY, self.expiry(SIGNED_URL_LIFE));
+                let signed = self.sign(&path, OWN_KEY, self.expiry(self.life));
                 self.absolute(&format!("{signed}&v={}", version(sha256)))
             }
         }
@@ -90,7 +104,7 @@ impl Links {
         }
         // Signed links of a public bucket do not expire: their bytes are public anyway, and the
         // signature only keeps strangers from ordering recipes of their own.
-        let expires = (source.visibility == Visibility::Private).then(|| self.expiry(SIGNED_URL_LIFE));
+        let expires = (source.visibility == Visibility::Private).then(|| self.expiry(self.life));
         let signature = self.signature(OWN_KEY, &rest, expires);
         let query = match expires {
             Some(expires) => format!("exp={expires}&v={}", version(source.sha256)),
@@ -114,10 +128,10 @@ impl Links {
         }
     }
 
-    /// The instant a signed URL expires that is made now, in Unix seconds; at most
-    /// [`SIGNED_URL_LIFE_MAX`] ahead.
+    /// The instant a signed URL expires that is made now, in Unix seconds; at most the
+    /// longest life ahead.
     pub fn expiry(&self, life: Duration) -> i64 {
-        self.ambient.now().plus(life.min(SIGNED_URL_LIFE_MAX)).as_millis() / 1_000
+        self.ambient.now().plus(life.min(self.life_max)).as_millis() / 1_000
     }
 
     /// Checks the signature of a read: `path` as it was signed (percent-encoded, without any

@@ -7,7 +7,7 @@
 use std::{
     ops::Range,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -120,7 +120,12 @@ pub struct Readable {
 #[derive(Debug)]
 enum Source {
     Memory(Bytes),
-    Opened { larder: Larder, place: Place, opened: Opened },
+    /// The lock lets a `Readable` be shared between threads, as a stream alone could not be.
+    Opened {
+        larder: Larder,
+        place: Place,
+        opened: Mutex<Opened>,
+    },
 }
 
 impl Readable {
@@ -149,24 +154,31 @@ impl Readable {
         let range = range.unwrap_or(0..self.size_bytes);
         match &self.source {
             Source::Memory(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
-            Source::Opened { larder, place, opened } => match &opened.body {
-                Body::File(file) => {
-                    let file = file.file.try_clone().map_err(|error| {
-                        Fault::new(Code::BackendUnavailable, "too many files are open").caused_by(error)
-                    })?;
-                    Ok(Body::File(FileBody { file, range }))
-                }
-                Body::Bytes(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
-                Body::Stream(_) => {
-                    let again = larder.store().open(place, OpenOptions { range: Some(range) }).await?;
-                    if again.stat.fingerprint == opened.stat.fingerprint {
-                        Ok(again.body)
-                    } else {
-                        Err(Fault::new(Code::Conflict, "the asset was replaced while it was read")
-                            .remedy("read it again"))
+            Source::Opened { larder, place, opened } => {
+                let fingerprint = {
+                    let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+                    match &opened.body {
+                        Body::File(file) => {
+                            let file = file.file.try_clone().map_err(|error| {
+                                Fault::new(Code::BackendUnavailable, "too many files are open")
+                                    .caused_by(error)
+                            })?;
+                            return Ok(Body::File(FileBody { file, range }));
+                        }
+                        Body::Bytes(bytes) => {
+                            return Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize)));
+                        }
+                        Body::Stream(_) => opened.stat.fingerprint.clone(),
                     }
+                };
+                let again = larder.store().open(place, OpenOptions { range: Some(range) }).await?;
+                if again.stat.fingerprint == fingerprint {
+                    Ok(again.body)
+                } else {
+                    Err(Fault::new(Code::Conflict, "the asset was replaced while it was read")
+                        .remedy("read it again"))
                 }
-            },
+            }
         }
     }
 
@@ -177,7 +189,9 @@ impl Readable {
     pub async fn into_body(self) -> Result<Body, Fault> {
         match self.source {
             Source::Memory(bytes) => Ok(Body::Bytes(bytes)),
-            Source::Opened { opened, .. } => Ok(opened.body),
+            Source::Opened { opened, .. } => {
+                Ok(opened.into_inner().unwrap_or_else(PoisonError::into_inner).body)
+            }
         }
     }
 }
@@ -326,7 +340,7 @@ impl Larder {
         }
         let size_bytes = opened.stat.size_bytes;
         if size_bytes > HOT_FILE_BYTES {
-            let source = Source::Opened { larder: self.clone(), place: at, opened };
+            let source = Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) };
             return Ok(head.readable(bucket, size_bytes, source));
         }
         let bytes = opened.body.read_all(HOT_FILE_BYTES).await?;
@@ -357,7 +371,11 @@ impl Larder {
         };
         let head =
             if sha256 == asset.sha256 { Head { last_modified: modified, ..head_of(asset) } } else { head };
-        Ok(head.readable(bucket, size_bytes, Source::Opened { larder: self.clone(), place: at, opened }))
+        Ok(head.readable(
+            bucket,
+            size_bytes,
+            Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) },
+        ))
     }
 
     async fn digest(&self, body: Body) -> Result<String, Fault> {

@@ -1,6 +1,11 @@
 //! What an instance of Larder is told once, at start.
 
-use larder_core::limits::{ImageLimits, UPLOAD_BYTES_MAX};
+use std::time::Duration;
+
+use larder_core::limits::{
+    BATCH_ITEMS_MAX, HISTORY_LIFE, IDEMPOTENCY_LIFE, ImageLimits, SIGNED_URL_LIFE, SIGNED_URL_LIFE_MAX,
+    UPLOAD_BYTES_MAX, UPLOAD_LIFE,
+};
 use url::Url;
 
 use crate::{net::ImportSettings, secrets::Secrets};
@@ -19,9 +24,22 @@ pub struct Settings {
     pub store_name: String,
     /// Largest upload in bytes, whatever a bucket says.
     pub upload_bytes_max: u64,
-    /// Limits of the process: of these only the memory budget and the time count; buckets have
-    /// their own limits on pixels and frames.
+    /// Limits of the process. A bucket's own limits hold as well, whichever is lower.
     pub image: ImageLimits,
+    /// Whether buckets' presets are made at upload at all; if not, they are made on demand.
+    pub variants_at_upload: bool,
+    /// Life of signed URLs in answers.
+    pub signed_url_life: Duration,
+    /// Longest life of a signed URL.
+    pub signed_url_life_max: Duration,
+    /// How long ended jobs and uploads stay listed.
+    pub history: Duration,
+    /// Time after which an upload that never became an asset expires.
+    pub upload_life: Duration,
+    /// How long an answer is replayed for its idempotency key.
+    pub idempotency_life: Duration,
+    /// Files or operations in one request.
+    pub batch_items_max: usize,
     /// Where imports by URL may go.
     pub import: ImportSettings,
     /// Bytes of small files that are kept in memory for repeated reads. 64 MiB: three thousand
@@ -41,6 +59,13 @@ impl Settings {
             store_name: "local".to_owned(),
             upload_bytes_max: UPLOAD_BYTES_MAX,
             image: ImageLimits::default(),
+            variants_at_upload: true,
+            signed_url_life: SIGNED_URL_LIFE,
+            signed_url_life_max: SIGNED_URL_LIFE_MAX,
+            history: HISTORY_LIFE,
+            upload_life: UPLOAD_LIFE,
+            idempotency_life: IDEMPOTENCY_LIFE,
+            batch_items_max: BATCH_ITEMS_MAX,
             import: ImportSettings::default(),
             hot_cache_bytes: 64 << 20,
             cpu_slots: std::thread::available_parallelism().map_or(2, usize::from),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder_catalog::{AssetRecord, Class, UploadChange, UploadStatus};
-use larder_core::{BucketName, Code, Fault, Timestamp, limits::HISTORY_LIFE};
+use larder_core::{BucketName, Code, Fault, Timestamp};
 use larder_store::ListOptions;
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +181,7 @@ impl Larder {
     }
 
     async fn forget_history(&self, now: Timestamp) -> Result<u64, Fault> {
-        let before = now.minus(HISTORY_LIFE);
+        let before = now.minus(self.settings().history);
         let mut forgotten = 0;
         for _ in 0..ROUNDS_MAX {
             let ended = self.catalog().uploads_ended_before(before, BATCH).await?;

@@ -27,6 +27,19 @@ impl ImageLimits {
     pub fn decode_time_max(&self) -> Duration {
         Duration::from_millis(self.decode_time_max_ms)
     }
+
+    /// Whichever limit is lower, one by one: what holds where two sets of limits apply.
+    #[must_use]
+    pub fn lower(&self, other: &Self) -> Self {
+        Self {
+            pixels_max: self.pixels_max.min(other.pixels_max),
+            side_max_px: self.side_max_px.min(other.side_max_px),
+            frames_max: self.frames_max.min(other.frames_max),
+            total_pixels_max: self.total_pixels_max.min(other.total_pixels_max),
+            decode_time_max_ms: self.decode_time_max_ms.min(other.decode_time_max_ms),
+            decode_memory_bytes: self.decode_memory_bytes.min(other.decode_memory_bytes),
+        }
+    }
 }
 
 impl Default for ImageLimits {

@@ -29,7 +29,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
-        match units.iter().find(|(factor, _)| millis % factor == 0 && millis >= *factor) {
+        match units.iter().find(|(factor, _)| millis.is_multiple_of(*factor) && millis >= *factor) {
             Some((factor, unit)) => write!(f, "{}{unit}", millis / factor),
             None => f.write_str("0s"),
         }

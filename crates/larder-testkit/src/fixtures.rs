@@ -9,7 +9,8 @@ use jpeg_encoder::{ColorType, Encoder};
 /// For a side of 0 or more than 65,535 pixels.
 pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let (w, h) = (u16::try_from(width).expect("a JPEG's side"), u16::try_from(height).expect("a JPEG's side"));
+    let (w, h) =
+        (u16::try_from(width).expect("a JPEG's side"), u16::try_from(height).expect("a JPEG's side"));
     Encoder::new(&mut bytes, 85).encode(&rgb(width, height), w, h, ColorType::Rgb).expect("a JPEG");
     bytes
 }
@@ -20,7 +21,8 @@ pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
 /// As [`jpeg`].
 pub fn unlike(seed: u64, width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let (w, h) = (u16::try_from(width).expect("a JPEG's side"), u16::try_from(height).expect("a JPEG's side"));
+    let (w, h) =
+        (u16::try_from(width).expect("a JPEG's side"), u16::try_from(height).expect("a JPEG's side"));
     let mut pixels = rgb(width, height);
     for (index, pixel) in pixels.iter_mut().enumerate() {
         let bit = (seed >> ((index / 24) % 64)) & 1;

@@ -27,6 +27,12 @@ use std::{
 /// Names a server to use instead of starting one.
 pub const GIVEN_SERVER: &str = "LARDER_TEST_POSTGRES";
 
+/// The programs that make and ask databases.
+const CLIENTS: &[&str] = &["createdb", "dropdb", "psql"];
+
+/// The programs that make and run a server.
+const SERVERS: &[&str] = &["initdb", "postgres"];
+
 /// How long a server may take to start: a loaded machine of two cores needs a few seconds.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -99,12 +105,10 @@ struct Server {
 
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let programs = find_programs();
-        match std::env::var(GIVEN_SERVER) {
-            Ok(url) => Server { url, programs, _lease: None },
-            Err(_) => shared_server(programs).unwrap_or_else(|error| panic!("PostgreSQL for tests: {error}")),
-        }
+    SERVER.get_or_init(|| match std::env::var(GIVEN_SERVER) {
+        Ok(url) => Server { url, programs: find_programs(CLIENTS), _lease: None },
+        Err(_) => shared_server(find_programs(&[CLIENTS, SERVERS].concat()))
+            .unwrap_or_else(|error| panic!("PostgreSQL for tests: {error}")),
     })
 }
 
@@ -236,8 +240,8 @@ fn output_of(command: &mut Command) -> io::Result<String> {
     Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
-/// The folder of PostgreSQL's programs: by `PATH`, else where Debian puts them.
-fn find_programs() -> PathBuf {
+/// The folder that has these programs: on `PATH`, else where Debian puts them.
+fn find_programs(wanted: &[&str]) -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&on_path).collect();
     let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
@@ -248,13 +252,10 @@ fn find_programs() -> PathBuf {
         .collect();
     versions.sort();
     folders.extend(versions.into_iter().rev().map(|version| version.join("bin")));
-    folders
-        .into_iter()
-        .find(|folder| ["postgres", "initdb", "createdb"].iter().all(|name| folder.join(name).is_file()))
-        .expect(
-            "PostgreSQL is needed by this test and was not found: install it (Debian: apt-get install \
+    folders.into_iter().find(|folder| wanted.iter().all(|name| folder.join(name).is_file())).expect(
+        "PostgreSQL is needed by this test and was not found: install it (Debian: apt-get install \
              postgresql-15; `cargo xtask test` does so when run as root)",
-        )
+    )
 }
 
 /// The user to whom PostgreSQL is handed, since it refuses to run as root.

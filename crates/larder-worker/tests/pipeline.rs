@@ -24,8 +24,11 @@ async fn b1_an_uploaded_photo_becomes_an_asset_with_its_variants() {
     assert_eq!((asset.width, asset.height), (Some(1200), Some(800)));
     assert_eq!(asset.status, "ready");
     assert!(asset.placeholder.is_some());
-    let sizes: Vec<_> =
-        upload.variants.values().map(|variant| (variant.preset.clone().unwrap(), variant.width, variant.height)).collect();
+    let sizes: Vec<_> = upload
+        .variants
+        .values()
+        .map(|variant| (variant.preset.clone().unwrap(), variant.width, variant.height))
+        .collect();
     assert_eq!(
         sizes,
         [
@@ -39,7 +42,8 @@ async fn b1_an_uploaded_photo_becomes_an_asset_with_its_variants() {
     assert_eq!(original.size_bytes, photo(1200, 800).len() as u64);
     assert_eq!(original.etag, asset.etag);
     let recipe = larder.recipe_of_preset("artwork-small").await.unwrap();
-    let variant = larder.read_variant(&asset.bucket, &asset.key, &recipe, Some("artwork-small")).await.unwrap();
+    let variant =
+        larder.read_variant(&asset.bucket, &asset.key, &recipe, Some("artwork-small")).await.unwrap();
     assert_eq!(variant.content_type, "image/webp");
     assert!(home.staging().is_empty(), "{:?}", home.staging());
 }
@@ -74,11 +78,17 @@ async fn b3_putting_twice_replaces_and_old_variants_go_stale() {
     assert_eq!(replaced.asset.version, 2);
     Worker::drain(&larder).await.unwrap();
     let variants = larder.variants(created.asset.id).await.unwrap();
-    assert!(variants.iter().all(|variant| variant.width.unwrap() <= 300), "only those of the present bytes are shown");
+    assert!(
+        variants.iter().all(|variant| variant.width.unwrap() <= 300),
+        "only those of the present bytes are shown"
+    );
     let refused = larder.put(first.clone(), WriteCondition::IfAbsent, stream_of(photo(10, 10))).await;
     assert_eq!(refused.unwrap_err().code, Code::PreconditionFailed);
     let stale = WriteCondition::IfMatch(vec![created.asset.etag.clone()]);
-    assert_eq!(larder.put(first, stale, stream_of(photo(10, 10))).await.unwrap_err().code, Code::PreconditionFailed);
+    assert_eq!(
+        larder.put(first, stale, stream_of(photo(10, 10))).await.unwrap_err().code,
+        Code::PreconditionFailed
+    );
 }
 
 #[tokio::test]
@@ -127,12 +137,14 @@ async fn b10_the_same_idempotency_key_replays_and_another_body_is_refused() {
 async fn b10_a_bucket_that_deduplicates_keeps_equal_bytes_once() {
     let home = Home::new().await;
     let larder = home.larder().await;
-    let policy = BucketPolicy { deduplicate: true, presets: vec!["keep".to_owned()], ..BucketPolicy::default() };
+    let policy =
+        BucketPolicy { deduplicate: true, presets: vec!["keep".to_owned()], ..BucketPolicy::default() };
     larder.put_bucket(&"once".parse().unwrap(), policy).await.unwrap();
     let one = larder.accept(incoming("once"), stream_of(photo(40, 30)), None).await.unwrap();
     let two = larder.accept(incoming("once"), stream_of(photo(40, 30)), None).await.unwrap();
     Worker::drain(&larder).await.unwrap();
-    let (one, two) = (larder.upload(one.upload.id).await.unwrap(), larder.upload(two.upload.id).await.unwrap());
+    let (one, two) =
+        (larder.upload(one.upload.id).await.unwrap(), larder.upload(two.upload.id).await.unwrap());
     assert_eq!((one.status.as_str(), two.status.as_str()), ("completed", "completed"));
     assert_eq!(one.asset.unwrap().id, two.asset.unwrap().id);
     assert!(home.staging().is_empty());
@@ -150,7 +162,8 @@ async fn c5_a_changed_preset_is_backfilled_and_an_unknown_variant_is_made_on_dem
     let asset = larder.upload(upload.id).await.unwrap().asset.unwrap();
     assert!(larder.put_preset("hero", "resize:inside:50x50").await.unwrap().backfill.is_some());
     Worker::drain(&larder).await.unwrap();
-    let widths: Vec<_> = larder.variants(asset.id).await.unwrap().iter().map(|variant| variant.width).collect();
+    let widths: Vec<_> =
+        larder.variants(asset.id).await.unwrap().iter().map(|variant| variant.width).collect();
     assert_eq!(widths, [Some(100), Some(50)], "the old one stays readable until it is collected");
     let recipe = "resize:cover:64x64,format:png".parse().unwrap();
     let (one, two) = tokio::join!(
@@ -183,13 +196,19 @@ async fn a4_awkward_keys_and_keys_that_block_each_other_live_side_by_side() {
     for key in ["a", "a/b", "a//b", "x/", "ü/日本.jpg", "_keys/a"] {
         let mut file = incoming("media");
         file.key = Some(key.parse().unwrap());
-        larder.put(file, WriteCondition::IfAbsent, stream_of(photo(20, 10))).await.unwrap_or_else(|fault| panic!("{key}: {fault}"));
+        larder
+            .put(file, WriteCondition::IfAbsent, stream_of(photo(20, 10)))
+            .await
+            .unwrap_or_else(|fault| panic!("{key}: {fault}"));
     }
     Worker::drain(&larder).await.unwrap();
     for key in ["a", "a/b", "a//b", "x/", "ü/日本.jpg", "_keys/a"] {
         let (bucket, key) = ("media".parse().unwrap(), key.parse().unwrap());
         larder.read_original(&bucket, &key).await.unwrap_or_else(|fault| panic!("{key}: {fault}"));
         let recipe = larder.recipe_of_preset("artwork-thumbnail").await.unwrap();
-        larder.read_variant(&bucket, &key, &recipe, None).await.unwrap_or_else(|fault| panic!("{key}: {fault}"));
+        larder
+            .read_variant(&bucket, &key, &recipe, None)
+            .await
+            .unwrap_or_else(|fault| panic!("{key}: {fault}"));
     }
 }

@@ -3,10 +3,7 @@
 use larder_catalog::{
     Begun, Class, IdempotencyAnswer, IdempotencyRecord, NewIdempotency, UploadRecord, UploadStatus,
 };
-use larder_core::{
-    Code, Fault, FileType, ObjectKey, UploadId,
-    limits::{IDEMPOTENCY_LIFE, METADATA_BYTES_MAX, UPLOAD_LIFE},
-};
+use larder_core::{Code, Fault, FileType, ObjectKey, UploadId, limits::METADATA_BYTES_MAX};
 use larder_store::{ByteStream, OpenOptions};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -117,7 +114,8 @@ impl Larder {
             key: incoming.key.as_ref(),
         };
         let glimpse = check::Glimpse { head: &bytes.head, tail: &tail, is_whole: bytes.is_whole_in_head() };
-        check::check(&bucket.policy, &claims, &glimpse)
+        let limits = self.settings().image.lower(&bucket.policy.image);
+        check::check(&bucket.policy, &limits, &claims, &glimpse)
     }
 
     async fn tail(&self, staged: &Staged) -> Result<Vec<u8>, Fault> {
@@ -188,7 +186,7 @@ impl Larder {
             credential: incoming.credential,
             created_at: now,
             updated_at: now,
-            expires_at: now.plus(UPLOAD_LIFE),
+            expires_at: now.plus(self.settings().upload_life),
             finished_at: None,
         }
     }
@@ -199,8 +197,8 @@ impl Larder {
             scope: wanted.scope.clone(),
             key: wanted.key.clone(),
             body_digest: request_digest(incoming, &staged.bytes.sha256),
-            expires_at: now.plus(IDEMPOTENCY_LIFE),
-            running_until: now.plus(IDEMPOTENCY_LIFE),
+            expires_at: now.plus(self.settings().idempotency_life),
+            running_until: now.plus(self.settings().idempotency_life),
         }
     }
 

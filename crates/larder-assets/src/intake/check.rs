@@ -1,6 +1,6 @@
 //! What can be judged before a file is decoded: its type, the bucket's list, the header's promises.
 
-use larder_core::{Code, Fault, FileType, ObjectKey, file_type, key::extension_of};
+use larder_core::{Code, Fault, FileType, ObjectKey, file_type, key::extension_of, limits::ImageLimits};
 
 use super::{polyglot, stage};
 use crate::policy::BucketPolicy;
@@ -34,6 +34,7 @@ pub struct Glimpse<'a> {
 /// refuses: [`Code::ImageLimitExceeded`], [`Code::UndecodableImage`].
 pub fn check(
     policy: &BucketPolicy,
+    limits: &ImageLimits,
     claims: &Claims<'_>,
     glimpse: &Glimpse<'_>,
 ) -> Result<Option<&'static FileType>, Fault> {
@@ -53,16 +54,16 @@ pub fn check(
     }
     if let Some(picture) = found.filter(|known| BucketPolicy::is_picture(known)) {
         polyglot::check(picture, glimpse.head, glimpse.tail)?;
-        check_header(policy, glimpse)?;
+        check_header(limits, glimpse)?;
     }
     Ok(found)
 }
 
-fn check_header(policy: &BucketPolicy, glimpse: &Glimpse<'_>) -> Result<(), Fault> {
+fn check_header(limits: &ImageLimits, glimpse: &Glimpse<'_>) -> Result<(), Fault> {
     if glimpse.is_whole {
-        larder_image::inspect(glimpse.head, &policy.image)?;
+        larder_image::inspect(glimpse.head, limits)?;
     } else {
-        larder_image::inspect_head(glimpse.head, &policy.image)?;
+        larder_image::inspect_head(glimpse.head, limits)?;
     }
     Ok(())
 }
@@ -114,7 +115,7 @@ mod tests {
         let policy = BucketPolicy { accept: vec![accept.to_owned()], ..BucketPolicy::default() };
         let claims = Claims { content_type: Some(content_type), file_name: Some(name), key: None };
         let glimpse = Glimpse { head, tail: head, is_whole: true };
-        check(&policy, &claims, &glimpse)
+        check(&policy, &policy.image, &claims, &glimpse)
             .map(|found| found.map(|known| known.name))
             .map_err(|fault| fault.code)
     }

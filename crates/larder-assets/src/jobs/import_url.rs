@@ -112,7 +112,7 @@ impl Larder {
             credential: incoming.credential,
             created_at: now,
             updated_at: now,
-            expires_at: now.plus(larder_core::limits::UPLOAD_LIFE),
+            expires_at: now.plus(self.settings().upload_life),
             finished_at: None,
         }
     }

@@ -5,7 +5,11 @@
 //! redirect is judged anew. Proxy variables of the environment are ignored: a proxy would resolve
 //! names on its own.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use larder_core::{Code, Fault};
@@ -39,11 +43,13 @@ impl Default for ImportSettings {
     }
 }
 
-/// The guarded client; cheap to clone.
+/// The guarded client; cheap to clone. Its connections and certificates are set up at the first
+/// request, so that a process that imports nothing starts without them.
 #[derive(Debug, Clone)]
 pub struct Guarded {
-    client: reqwest::Client,
+    client: Arc<OnceLock<reqwest::Client>>,
     rule: Arc<Rule>,
+    time_max: Duration,
 }
 
 /// An open answer of a remote server.
@@ -128,12 +134,26 @@ impl Resolve for GuardedResolver {
 
 impl Guarded {
     /// A client under these settings.
-    ///
-    /// # Errors
-    /// The TLS library could not be set up.
-    pub fn new(settings: &ImportSettings) -> Result<Self, Fault> {
-        let rule = Arc::new(Rule { allow: settings.allow_networks.clone() });
-        let at_redirect = rule.clone();
+    pub fn new(settings: &ImportSettings) -> Self {
+        Self {
+            client: Arc::default(),
+            rule: Arc::new(Rule { allow: settings.allow_networks.clone() }),
+            time_max: Duration::from_secs(settings.time_max_seconds),
+        }
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, Fault> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = self.set_up()?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    fn set_up(&self) -> Result<reqwest::Client, Fault> {
+        // Fails only if one is installed already, which is just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let at_redirect = self.rule.clone();
         let policy = redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS_MAX {
                 return attempt.error(Refusal(format!("more than {REDIRECTS_MAX} redirects")));
@@ -143,17 +163,16 @@ impl Guarded {
                 Err(refusal) => attempt.error(refusal),
             }
         });
-        let client = reqwest::Client::builder()
+        reqwest::Client::builder()
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
             .redirect(policy)
-            .dns_resolver(Arc::new(GuardedResolver(rule.clone())))
+            .dns_resolver(Arc::new(GuardedResolver(self.rule.clone())))
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(Duration::from_secs(30))
-            .timeout(Duration::from_secs(settings.time_max_seconds))
+            .timeout(self.time_max)
             .build()
-            .map_err(|error| Fault::internal("the HTTP client could not be set up").caused_by(error))?;
-        Ok(Self { client, rule })
+            .map_err(|error| Fault::internal("the HTTP client could not be set up").caused_by(error))
     }
 
     /// Checks what can be known without asking the network, for an early answer.
@@ -171,7 +190,7 @@ impl Guarded {
     /// for an answer that is no success, [`Code::BackendUnavailable`] where trying later may help.
     pub async fn get(&self, url: &Url) -> Result<Remote, Fault> {
         self.check(url)?;
-        let response = self.client.get(url.clone()).send().await.map_err(|error| failed(url, error))?;
+        let response = self.client()?.get(url.clone()).send().await.map_err(|error| failed(url, error))?;
         let status = response.status();
         if status.is_server_error() || status == reqwest::StatusCode::TOO_MANY_REQUESTS {
             return Err(Fault::new(Code::BackendUnavailable, format!("{} answered {status}", shown(url))));

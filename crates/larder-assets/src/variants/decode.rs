@@ -28,11 +28,7 @@ impl Larder {
         let opened = self.store().open(at, OpenOptions::default()).await?;
         let limit = opened.stat.size_bytes;
         let bytes = opened.body.read_all(limit).await?;
-        let limits = ImageLimits {
-            decode_memory_bytes: self.settings().image.decode_memory_bytes,
-            decode_time_max_ms: self.settings().image.decode_time_max_ms.min(limits.decode_time_max_ms),
-            ..limits
-        };
+        let limits = self.settings().image.lower(&limits);
         let (bytes, inspection) = self
             .pixels()
             .run(move || larder_image::inspect(&bytes, &limits).map(|inspection| (bytes, inspection)))

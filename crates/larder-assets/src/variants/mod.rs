@@ -70,7 +70,7 @@ impl Larder {
     /// The recipes that a bucket wants of every picture at upload.
     pub(crate) async fn wanted_at_upload(&self, bucket: &Bucket) -> Result<Vec<Wanted>, Fault> {
         let names = bucket.presets();
-        if names.is_empty() {
+        if names.is_empty() || !self.settings().variants_at_upload {
             return Ok(Vec::new());
         }
         let known = self.catalog().presets().await?;
