@@ -309,7 +309,16 @@ mod tests {
     #[test]
     fn a_problem_has_the_members_of_the_rfc_and_ours() {
         let fault = Fault::new(Code::FileTooLarge, "11 bytes are more than the 10 of bucket \"media\"");
-        insta::assert_json_snapshot!(describe(&fault), @"");
+        insta::assert_json_snapshot!(describe(&fault), @r#"
+        {
+          "code": "file_too_large",
+          "detail": "11 bytes are more than the 10 of bucket \"media\"",
+          "remedy": "send a smaller file, or raise the bucket's max_bytes",
+          "status": 413,
+          "title": "File too large",
+          "type": "urn:larder:problem:file_too_large"
+        }
+        "#);
     }
 
     #[test]

@@ -274,7 +274,9 @@ mod tests {
             after in prop::collection::vec("(W/)?\"[a-z,;]{0,6}\"", 0..4),
         ) {
             let list = [before, vec!["\"THE TAG\"".to_owned()], after].concat().join(" , ");
-            prop_assert!(Tags(list.as_bytes()).any(|tag| tag == Tag { weak: false, opaque: b"\"THE TAG\"" }));
+            let wanted = Tag { weak: false, opaque: b"\"THE TAG\"" };
+            let is_found = Tags(list.as_bytes()).any(|tag| tag == wanted);
+            prop_assert!(is_found);
         }
 
         #[test]

@@ -17,7 +17,7 @@ use larder_assets::{
     jobs::{Ended, JobContext, JobKind, QUEUES},
     policy::Cors,
 };
-use larder_catalog::{Catalog, Class, Claim, Retry, Target};
+use larder_catalog::{Catalog, Claim, Class, Retry, Target};
 use larder_core::{Ambient, FaultKind};
 use larder_http::{App, AppOptions, Peer, RequestBody};
 use larder_store::LocalStore;
@@ -50,6 +50,8 @@ impl House {
     }
 
     pub async fn build(plan: Plan) -> Self {
+        // Several tests of one process may come here; the first one installs it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let ambient = Ambient::system();
         let at = |name: &str| folder.path().join(name);
@@ -106,7 +108,8 @@ impl House {
 
     /// A key with these actions everywhere; its bearer secret.
     pub async fn key(&self, actions: &[Action]) -> String {
-        self.key_for(Scope { buckets: vec!["*".into()], prefixes: Vec::new(), actions: actions.to_vec() }).await
+        self.key_for(Scope { buckets: vec!["*".into()], prefixes: Vec::new(), actions: actions.to_vec() })
+            .await
     }
 
     pub async fn key_for(&self, scope: Scope) -> String {

@@ -27,7 +27,9 @@ pub fn check(method: &Method, path: &str, answer: &Answer) {
         return;
     }
     let method = if method == Method::HEAD { "get".to_owned() } else { method.as_str().to_lowercase() };
-    let Some(operation) = operation(document, path, &method) else { panic!("{method} {path} is not documented") };
+    let Some(operation) = operation(document, path, &method) else {
+        panic!("{method} {path} is not documented")
+    };
     // A batch of which nothing was taken answers its items with the status of the first refusal.
     let status = answer.status.as_u16().to_string();
     let reply = operation["responses"].get(&status).or_else(|| operation["responses"].get("202"));

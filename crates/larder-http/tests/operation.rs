@@ -1,0 +1,210 @@
+//! What operators use: keys, buckets, presets, jobs, figures, health, the document.
+
+mod support;
+
+use http::Method;
+use larder_assets::Action;
+use serde_json::json;
+use support::{House, pictures};
+
+#[tokio::test]
+async fn keys_are_shown_once_rotated_and_revoked() {
+    let house = House::new().await;
+    let body = json!({ "name": "app", "scope": { "actions": ["admin"] }, "expires_in": "30d" });
+    let issued = house.post("/api/v1/keys").json(&body).send().await.is(201).json();
+    let secret = issued["secret"].as_str().unwrap().to_owned();
+    let id = issued["key"]["id"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("lk_") && issued["key"]["expires_at"].is_string());
+    // From now on this machine needs a key as well.
+    house.get("/api/v1/keys").send().await.refused(401, "unauthenticated");
+    let listed = house.get("/api/v1/keys").bearer(&secret).send().await.is(200);
+    assert!(!listed.text().contains(&secret));
+
+    let rotated =
+        house.post(&format!("/api/v1/keys/{id}/rotate")).bearer(&secret).json(&json!({ "overlap": "1h" }));
+    let rotated = rotated.send().await.is(201).json();
+    let fresh = rotated["secret"].as_str().unwrap();
+    house.get("/api/v1/keys").bearer(&secret).send().await.is(200);
+    house.delete(&format!("/api/v1/keys/{id}")).bearer(fresh).send().await.is(200);
+    house.get("/api/v1/keys").bearer(&secret).send().await.refused(401, "unauthenticated");
+    let missing = "/api/v1/keys/0199aaaa-0000-7000-8000-000000000000";
+    house.delete(missing).bearer(fresh).send().await.refused(404, "key_not_found");
+    let none = json!({ "name": "app", "scope": { "actions": ["fly"] } });
+    let none = house.post("/api/v1/keys").bearer(fresh).json(&none).send().await;
+    assert_eq!(none.json()["errors"][0]["pointer"], "#/scope/actions/0");
+}
+
+#[tokio::test]
+async fn buckets_are_made_replaced_and_removed() {
+    let house = House::new().await;
+    let path = "/api/v1/buckets/fresh";
+    let policy = json!({ "visibility": "public", "max_bytes": "10 MiB", "cache": "1h", "presets": ["keep"] });
+    let made = house.ask(Method::PUT, path).json(&policy).send().await.is(201);
+    assert_eq!(made.header("location"), path);
+    assert_eq!(made.json()["policy"]["max_bytes"], 10_485_760);
+    let replaced = house.ask(Method::PUT, path).json(&json!({})).send().await.is(200).json();
+    assert_eq!(replaced["policy"]["visibility"], "private");
+    let names: Vec<_> = house.get("/api/v1/buckets").send().await.json()["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bucket| bucket["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["files", "fresh", "media", "private"]);
+    house.get(path).send().await.is(200);
+
+    let wrong = house.ask(Method::PUT, path).json(&json!({ "cors": { "orgins": [] } })).send().await;
+    wrong.refused(400, "invalid_request");
+    assert_eq!(wrong.json()["errors"][0]["pointer"], "#/cors/orgins");
+    house
+        .ask(Method::PUT, path)
+        .json(&json!({ "presets": ["nothing"] }))
+        .send()
+        .await
+        .refused(400, "invalid_request");
+    house
+        .ask(Method::PUT, "/api/v1/buckets/Bad")
+        .json(&json!({}))
+        .send()
+        .await
+        .refused(400, "invalid_bucket_name");
+    house.put("/api/v1/buckets/fresh/objects/a.jpg", pictures::jpeg(8, 8)).send().await.is(201);
+    house.delete(path).send().await.refused(409, "conflict");
+    house.delete("/api/v1/buckets/fresh/objects/a.jpg?purge=true").send().await.is(200);
+    house.delete(path).send().await.is(204);
+    house.delete(path).send().await.refused(404, "bucket_not_found");
+}
+
+#[tokio::test]
+async fn a_changed_preset_is_backfilled_by_a_job_that_can_be_watched() {
+    let house = House::new().await;
+    let asset = house.store("media", "a.jpg", &pictures::jpeg(640, 480)).await;
+    let path = "/api/v1/presets/keep-small";
+    let put = |recipe: &str| house.ask(Method::PUT, path).json(&json!({ "recipe": recipe })).send();
+    let changed = put("resize:inside:100x100,format:jpeg").await.is(200).json();
+    let job = changed["backfill"].as_str().unwrap().to_owned();
+    assert_eq!(put("resize:inside:100x100,format:jpeg").await.is(200).json()["backfill"], json!(null));
+    house.work().await;
+    let done = house.get(&format!("/api/v1/jobs/{job}")).send().await.is(200).json();
+    assert_eq!((&done["state"], &done["history"][0]["outcome"]), (&json!("done"), &json!("done")), "{done}");
+    let watched = house.get(&format!("/api/v1/jobs/{job}/events")).send().await.is(200).text();
+    assert!(watched.contains("event: job\ndata: {"), "{watched}");
+    let variants =
+        house.get(&format!("/api/v1/assets/{}/variants", asset["id"].as_str().unwrap())).send().await.json();
+    let widths: Vec<_> =
+        variants["items"].as_array().unwrap().iter().map(|variant| variant["width"].clone()).collect();
+    assert!(widths.contains(&json!(100)), "{variants}");
+
+    house
+        .ask(Method::PUT, "/api/v1/presets/fresh")
+        .json(&json!({ "recipe": "resize:inside:9x9" }))
+        .send()
+        .await
+        .is(201);
+    house.delete("/api/v1/presets/fresh").send().await.is(204);
+    house.get("/api/v1/presets/fresh").send().await.refused(404, "preset_not_found");
+    put("explode").await.refused(400, "invalid_recipe");
+    house.delete(path).send().await.refused(409, "conflict");
+}
+
+#[tokio::test]
+async fn jobs_are_listed_cancelled_and_retried() {
+    let house = House::new().await;
+    house.post("/api/v1/uploads").body(pictures::jpeg(16, 16)).send().await.is(202);
+    let queues = house.get("/api/v1/queues").send().await.is(200).json();
+    assert_eq!((&queues["items"][0]["queue"], &queues["items"][0]["jobs"]), (&json!("intake"), &json!(1)));
+    let listed = house.get("/api/v1/jobs?state=queued").send().await.is(200).json();
+    let id = listed["items"][0]["id"].as_str().unwrap().to_owned();
+    let cancelled = house.post(&format!("/api/v1/jobs/{id}/cancel")).send().await.is(200).json();
+    assert_eq!(cancelled["state"], "cancelled");
+    house.post(&format!("/api/v1/jobs/{id}/retry")).send().await.is(200);
+    house.get("/api/v1/jobs?state=odd").send().await.refused(400, "invalid_request");
+    house.get("/api/v1/jobs/0199aaaa-0000-7000-8000-000000000000").send().await.refused(404, "job_not_found");
+    assert_eq!(house.get("/api/v1/workers").send().await.is(200).json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn figures_and_sweeps_say_how_much() {
+    let house = House::new().await;
+    let picture = pictures::jpeg(64, 64);
+    house.store("media", "a.jpg", &picture).await;
+    let stats = house.get("/api/v1/stats").send().await.is(200).json();
+    assert_eq!((&stats["total_objects"], &stats["total_bytes"]), (&json!(1), &json!(picture.len())));
+    let one = house.get("/api/v1/stats?bucket=media").send().await.is(200).json();
+    assert_eq!(one["buckets"][0]["variants"].as_array().unwrap().len(), 3);
+    house.get("/api/v1/stats?bucket=nobody").send().await.refused(404, "bucket_not_found");
+    let dry = house.post("/api/v1/gc/sweep").json(&json!({ "dry_run": true })).send().await.is(200).json();
+    assert_eq!((&dry["dry_run"], &dry["assets"]), (&json!(true), &json!(0)));
+    // A misspelt word must not sweep for real.
+    house
+        .post("/api/v1/gc/sweep")
+        .json(&json!({ "dryrun": true }))
+        .send()
+        .await
+        .refused(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn metrics_are_for_operators() {
+    let house = House::new().await;
+    house.store("media", "a.jpg", &pictures::jpeg(16, 16)).await;
+    house.get("/m/media/a.jpg").send().await.is(200);
+    let text = house.get("/metrics").send().await.is(200).text();
+    assert!(
+        text.contains(r#"larder_http_requests_total{route="/m/{bucket}/{*key}",method="GET",status="200"}"#),
+        "{text}"
+    );
+    assert!(text.contains("larder_http_request_duration_seconds_bucket"));
+    // A scraper on this machine needs no Host of ours; one behind a proxy needs a key.
+    house.get("/metrics").header("host", "10.0.0.5:8000").send().await.is(200);
+    house.get("/metrics").header("x-forwarded-for", "1.2.3.4").send().await.refused(401, "unauthenticated");
+    house.get("/metrics").stranger().send().await.refused(401, "unauthenticated");
+    let (reader, admin) = (house.key(&[Action::Read]).await, house.key(&[Action::Admin]).await);
+    house.get("/metrics").stranger().bearer(&reader).send().await.refused(403, "forbidden");
+    house.get("/metrics").stranger().bearer(&admin).send().await.is(200);
+}
+
+#[tokio::test]
+async fn anyone_finds_health_the_document_and_the_page() {
+    let house = House::new().await;
+    assert_eq!(house.get("/healthz").stranger().send().await.is(200).json(), json!({ "status": "ok" }));
+    assert_eq!(house.get("/readyz").stranger().send().await.is(200).json()["status"], "ok");
+    let document = house.get("/openapi.json").stranger().send().await.is(200).json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let page = house.get("/").stranger().send().await.is(200);
+    assert!(page.text().contains("/openapi.json") && page.header("content-type").starts_with("text/html"));
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_problems_too() {
+    let house = House::new().await;
+    let answer = house.get("/api/v1/nothing").header("x-request-id", "trace-7").send().await;
+    answer.refused(404, "route_not_found");
+    assert_eq!(answer.header("x-request-id"), "trace-7");
+    insta::assert_json_snapshot!(answer.json(), @r#"
+    {
+      "code": "route_not_found",
+      "detail": "GET /api/v1/nothing is not part of this API",
+      "instance": "/api/v1/nothing",
+      "remedy": "see /openapi.json for what there is",
+      "request_id": "trace-7",
+      "status": 404,
+      "title": "No such route",
+      "type": "urn:larder:problem:route_not_found"
+    }
+    "#);
+    let method = house.delete("/api/v1/buckets").send().await;
+    method.refused(405, "method_not_allowed");
+    assert!(method.header("allow").contains("GET"), "{:?}", method.headers);
+    let text = house
+        .ask(Method::PUT, "/api/v1/presets/x")
+        .header("content-type", "text/plain")
+        .body("x")
+        .send()
+        .await;
+    text.refused(415, "unsupported_type");
+    let large = format!("{{\"recipe\":\"{}\"}}", "x".repeat(1_048_577));
+    let large =
+        house.ask(Method::PUT, "/api/v1/presets/x").header("content-type", "application/json").body(large);
+    large.send().await.refused(413, "file_too_large");
+}

@@ -1,0 +1,130 @@
+//! `/i`: presets, signatures, recipes, and formats by `Accept`.
+
+mod support;
+
+use larder_assets::Action;
+use serde_json::json;
+use support::{House, pictures};
+
+async fn furnished() -> House {
+    let house = House::new().await;
+    house.store("media", "a.jpg", &pictures::jpeg(640, 480)).await;
+    house.store("media", "b.png", &pictures::png(320, 200)).await;
+    house
+}
+
+#[tokio::test]
+async fn an_open_preset_is_served_to_anyone() {
+    let house = furnished().await;
+    let answer = house.get("/i/_/p:keep-small/media/a.jpg.jpg").stranger().send().await.is(200);
+    assert_eq!(answer.header("content-type"), "image/jpeg");
+    assert_eq!(answer.header("cache-control"), "public, max-age=300");
+    assert_eq!(&answer.body[..2], b"\xFF\xD8");
+    let again = house.get("/i/_/p:keep-small/media/a.jpg.jpg").header("if-none-match", answer.header("etag"));
+    again.stranger().send().await.is(304);
+}
+
+#[tokio::test]
+async fn everything_else_needs_a_signature() {
+    let house = furnished().await;
+    for path in [
+        "/i/_/p:keep-large/media/a.jpg.jpg",
+        "/i/_/resize:inside:100x100/media/a.jpg.webp",
+        "/i/larder.AAAA/resize:inside:100x100/media/a.jpg.webp",
+        "/i/nonsense/p:keep-small/media/a.jpg.jpg",
+        "/i/_/p:keep-small/private/a.jpg.jpg",
+    ] {
+        house.get(path).stranger().send().await.refused(403, "signature_invalid");
+    }
+}
+
+#[tokio::test]
+async fn signed_recipes_are_made_on_demand() {
+    let house = furnished().await;
+    let body = json!({ "bucket": "media", "key": "a.jpg", "recipe": "resize:inside:100x100,quality:70", "extension": "webp" });
+    let signed = house.post("/api/v1/sign").json(&body).send().await.is(200).json();
+    let url = signed["url"].as_str().unwrap();
+    let answer = house.get(url).stranger().send().await.is(200);
+    assert_eq!(answer.header("content-type"), "image/webp");
+    // Another spelling of the same escapes is the same URL.
+    let respelt = url.replace("a.jpg.webp", "%61.jpg.webp").replace("resize:", "resize%3A");
+    house.get(&respelt).stranger().send().await.is(200);
+    for (from, to) in [("100x100", "999x999"), ("a.jpg.webp", "b.png.webp"), ("exp=", "exp=9")] {
+        house.get(&url.replace(from, to)).stranger().send().await.refused(403, "signature_invalid");
+    }
+}
+
+#[tokio::test]
+async fn a_key_signs_within_its_scope_and_only_while_it_works() {
+    let house = furnished().await;
+    let signer = house.key(&[Action::Sign]).await;
+    let id = signer.split('_').nth(1).unwrap().to_owned();
+    let body = json!({ "bucket": "media", "key": "a.jpg", "preset": "keep-large", "expires_in_seconds": 60 });
+    let signed = house.post("/api/v1/sign").bearer(&signer).json(&body).send().await.is(200).json();
+    let url = signed["url"].as_str().unwrap();
+    assert!(url.contains(&id) && url.contains("/p:keep-large/media/a.jpg.jpg?exp="), "{url}");
+    house.get(url).stranger().send().await.is(200);
+    house.larder.revoke_key(id.parse().unwrap()).await.unwrap();
+    house.get(url).stranger().send().await.refused(403, "signature_invalid");
+
+    let too_long = json!({ "bucket": "media", "key": "a.jpg", "expires_in_seconds": 604_801 });
+    let admin = house.key(&[Action::Admin]).await;
+    house.post("/api/v1/sign").bearer(&admin).json(&too_long).send().await.refused(400, "invalid_request");
+    let reader = house.key(&[Action::Read]).await;
+    house.post("/api/v1/sign").bearer(&reader).json(&body).send().await.refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn accept_decides_and_caches_are_told() {
+    let house = furnished().await;
+    let table = [
+        ("/i/_/p:keep-small/media/a.jpg.auto", "image/avif,image/webp,*/*;q=0.8", "image/avif"),
+        ("/i/_/p:keep-small/media/a.jpg.auto", "image/webp,*/*", "image/webp"),
+        ("/i/_/p:keep-small/media/a.jpg.auto", "*/*", "image/jpeg"),
+        ("/i/_/p:keep-small/media/b.png.auto", "*/*", "image/png"),
+    ];
+    for (path, accept, expected) in table {
+        let answer = house.get(path).stranger().header("accept", accept).send().await.is(200);
+        assert_eq!(answer.header("content-type"), expected, "{accept}");
+        let vary: Vec<_> =
+            answer.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+        assert!(vary.contains(&"Accept"), "{vary:?}");
+    }
+    let fixed = house.get("/i/_/p:keep-small/media/a.jpg.jpg").stranger().send().await.is(200);
+    assert!(!fixed.headers.get_all("vary").iter().any(|value| value == "Accept"));
+}
+
+#[tokio::test]
+async fn impossible_pictures_are_refused() {
+    let house = furnished().await;
+    house.get("/i/_/p:keep-small/media/a.jpg.exe").send().await.refused(400, "invalid_recipe");
+    house.get("/i/_/p:nothing/media/a.jpg.jpg").send().await.refused(403, "signature_invalid");
+    house.get("/i/_/p:keep-small/media/none.jpg.jpg").send().await.refused(404, "asset_not_found");
+    house.get("/i/_/p:keep-small/media/nothing").send().await.refused(404, "route_not_found");
+    let body = json!({ "bucket": "media", "key": "a.jpg", "recipe": "explode:9" });
+    house.post("/api/v1/sign").json(&body).send().await.refused(400, "invalid_recipe");
+    let body = json!({ "bucket": "media", "key": "a.jpg", "recipe": "resize:inside:9x9,format:png", "extension": "webp" });
+    let url = house.post("/api/v1/sign").json(&body).send().await.json();
+    house.get(url["url"].as_str().unwrap()).send().await.refused(400, "invalid_recipe");
+}
+
+#[tokio::test]
+async fn urls_of_answers_work_as_they_are() {
+    let house = furnished().await;
+    for (bucket, key) in [("media", "a.jpg"), ("media", "b.png")] {
+        let listed = house.get(&format!("/api/v1/buckets/{bucket}/objects?prefix={key}")).send().await.json();
+        let asset = &listed["items"][0];
+        house.get(asset["url"].as_str().unwrap()).stranger().send().await.is(200);
+        let variants =
+            house.get(&format!("/api/v1/assets/{}/variants", asset["id"].as_str().unwrap())).send().await;
+        let variants = variants.is(200).json();
+        assert_eq!(variants["items"].as_array().unwrap().len(), 3);
+        for variant in variants["items"].as_array().unwrap() {
+            assert_eq!(variant["status"], "ready", "{variant}");
+            let picture = house.get(variant["url"].as_str().unwrap()).stranger().send().await.is(200);
+            assert_eq!(picture.header("content-type"), variant["content_type"].as_str().unwrap());
+            assert_eq!(picture.body.len() as u64, variant["size_bytes"].as_u64().unwrap());
+            assert!(picture.header("cache-control").contains("immutable"), "{variant}");
+        }
+    }
+}
