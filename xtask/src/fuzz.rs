@@ -1,6 +1,6 @@
 //! Fuzzes the parsers of strangers' bytes, with the stable compiler.
 //!
-//! Each file in `fuzz/fuzz_targets` is a target. What a run learns is kept in `fuzz/corpus/<target>`,
+//! Each file in `fuzz/targets` is a target. What a run learns is kept in `fuzz/corpus/<target>`,
 //! which the tests replay; what it finds, in `fuzz/artifacts/<target>`.
 
 use std::{fs, path::Path, process::Command};
@@ -27,8 +27,6 @@ const FLAGS: &[&str] = &[
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "-Ccodegen-units=1",
-    "-Cdebug-assertions",
-    "-Coverflow-checks",
     "--cfg fuzzing",
 ];
 
@@ -100,9 +98,9 @@ impl Options {
     }
 }
 
-/// The names of the files in `fuzz_targets`.
+/// The names of the files in `fuzz/targets`.
 fn targets(folder: &Path) -> Result<Vec<String>> {
-    let folder = folder.join("fuzz_targets");
+    let folder = folder.join("targets");
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();

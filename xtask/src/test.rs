@@ -26,14 +26,32 @@ pub fn test(arguments: &[String]) -> Result<()> {
         Ok(())
     };
     let tests = if tools::provide_nextest() {
-        let mut nextest = cargo(["nextest", "run", "--workspace"]);
-        run("tests", nextest.args(arguments))
+        run("tests", cargo(["nextest", "run"]).args(of_all(arguments)).args(arguments))
     } else {
-        let mut plain = cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
-        run("tests", plain.args(arguments))
+        let mut plain = cargo(["test", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+        run("tests", plain.args(of_all(arguments)).args(arguments))
     };
     match (examples, tests) {
         (Err(one), Err(two)) => bail!("{one:#}; and {two:#}"),
         (examples, tests) => examples.and(tests),
+    }
+}
+
+/// Asks for all crates, unless the caller names one.
+fn of_all(arguments: &[String]) -> Option<&'static str> {
+    let names_one = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
+    (!arguments.iter().any(names_one)).then_some("--workspace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_crate_is_tested_alone() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(of_all(&words("-p larder-store")), None);
+        assert_eq!(of_all(&words("--package=larder-store")), None);
+        assert_eq!(of_all(&words("uploads")), Some("--workspace"));
     }
 }

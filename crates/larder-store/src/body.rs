@@ -153,3 +153,47 @@ async fn read_range(file: Arc<File>, range: Range<u64>) -> Result<Bytes, BoxErro
     };
     tokio::task::spawn_blocking(read).await?.map_err(Into::into)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(bytes: &[u8], range: Range<u64>) -> Body {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Body::File(FileBody { file, range })
+    }
+
+    fn each_kind() -> [Body; 3] {
+        let chunks = [Ok(Bytes::from_static(b"123")), Ok(Bytes::from_static(b"45"))];
+        [file(b"0123456", 1..6), Body::Bytes("12345".into()), Body::Stream(stream::iter(chunks).boxed())]
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_body_reads_the_same() {
+        for body in each_kind() {
+            assert_eq!(body.read_all(5).await.unwrap(), "12345");
+        }
+        for body in each_kind() {
+            let chunks: Vec<Bytes> = body.into_stream().try_collect().await.unwrap();
+            assert_eq!(chunks.concat(), b"12345");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_bytes_than_the_limit_are_refused() {
+        for body in each_kind() {
+            assert!(matches!(body.read_all(4).await, Err(Error::Invalid { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_became_shorter_is_an_error_and_never_fewer_bytes() {
+        assert!(matches!(file(b"0123", 0..5).read_all(10).await, Err(Error::Unavailable { .. })));
+        let mut body = file(&[7; 100_000], 0..100_001).into_stream();
+        assert_eq!(body.next().await.unwrap().unwrap().len() as u64, READ_BYTES_MIN);
+        assert!(body.next().await.unwrap().is_err());
+    }
+}

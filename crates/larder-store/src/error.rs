@@ -149,8 +149,8 @@ impl From<Error> for Fault {
             Error::Unavailable { .. } => (Code::BackendUnavailable, "try again later"),
             Error::Denied { path: Some(_), .. } => (
                 Code::BackendUnavailable,
-                "give the user that runs larder read and write permission on the folder (chown, chmod, or a mount \
-                 that is not read-only), or choose another one with LARDER_DATA_DIR",
+                "give the user that runs larder read and write permission on the folder (chown, chmod, a mount that is \
+                 not read-only), without symbolic links or mounts below it; or choose another one with LARDER_DATA_DIR",
             ),
             Error::Denied { path: None, .. } => {
                 (Code::BackendUnavailable, "give larder's credentials the permission it lacks")

@@ -57,8 +57,8 @@ impl Place {
     /// `_keys/`, its [escaped](Self::escaped) place. An empty prefix is the store's own root.
     ///
     /// # Panics
-    /// If `prefix` is neither empty nor a place of at most [`PREFIX_BYTES_MAX`] bytes. Prefixes come
-    /// from a bucket's policy and are checked where that is read.
+    /// If `prefix` fails [`check_prefix`](Self::check_prefix). Prefixes come from a bucket's policy and
+    /// are checked where that is read.
     pub fn of_key(prefix: &str, key: &ObjectKey) -> Self {
         let segments = || key.as_str().split('/');
         let escaped_namespace = segments().next() == Some(ESCAPED_SEGMENT);
@@ -82,14 +82,26 @@ impl Place {
         Self::under(prefix, &format!("{ESCAPED_SEGMENT}/{digest}-{tail}"))
     }
 
+    /// Whether a text can be the prefix of a bucket's places: empty, or a place of at most
+    /// [`PREFIX_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_prefix(prefix: &str) -> Result<(), PlaceError> {
+        match prefix.len() {
+            0 => Ok(()),
+            bytes if bytes > PREFIX_BYTES_MAX => Err(PlaceError::TooLong { bytes, limit: PREFIX_BYTES_MAX }),
+            _ => check(prefix),
+        }
+    }
+
     fn under(prefix: &str, rest: &str) -> Self {
         if prefix.is_empty() {
             return Self(rest.into());
         }
-        assert!(
-            prefix.len() <= PREFIX_BYTES_MAX && check(prefix).is_ok(),
-            "the prefix {prefix:?} of a bucket must be a place"
-        );
+        if let Err(error) = Self::check_prefix(prefix) {
+            panic!("the prefix of a bucket was not checked: {error}");
+        }
         Self(format!("{prefix}/{rest}").into())
     }
 
@@ -237,6 +249,18 @@ mod tests {
         assert!("x".repeat(256).parse::<Place>().is_err());
         assert!(["x"; 2_048].join("/").parse::<Place>().is_ok());
         assert!(["x"; 2_049].join("/").parse::<Place>().is_err());
+    }
+
+    #[test]
+    fn a_prefix_is_empty_or_a_place_that_leaves_room_for_keys() {
+        assert!(Place::check_prefix("").is_ok());
+        assert!(Place::check_prefix("media/artwork").is_ok());
+        for wrong in ["/", "media/", "../x", &["x"; 600].join("/")] {
+            assert!(Place::check_prefix(wrong).is_err(), "{wrong}");
+        }
+        let (prefix, longest) = (["x"; 512].join("/"), "k/".repeat(511) + "kk");
+        let place = Place::of_key(&prefix, &key(&longest));
+        assert!(place.as_str().parse::<Place>().is_ok());
     }
 
     #[test]

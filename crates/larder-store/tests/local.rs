@@ -214,6 +214,21 @@ async fn a_staged_upload_costs_one_sync_of_its_file_and_one_of_the_folder() {
     assert_eq!((store.file_syncs_total() - files, store.folder_syncs_total() - folders), (1, 1));
 }
 
+#[tokio::test]
+async fn a_promotion_syncs_where_the_file_came_to_and_where_it_left() {
+    let folder = folder();
+    let store = open(folder.path());
+    put(&store, "media/neighbour", "x").await;
+    put(&store, ".larder/staging/one", "x").await;
+    let (files, folders) = (store.file_syncs_total(), store.folder_syncs_total());
+    let synced = || (store.file_syncs_total() - files, store.folder_syncs_total() - folders);
+    let (staged, target) = (place(".larder/staging/one"), place("media/one"));
+    store.rename(&staged, &target, RenameOptions::default()).await.unwrap();
+    assert_eq!(synced(), (0, 2), "media and staging");
+    store.rename(&target, &place("media/two"), RenameOptions::default()).await.unwrap();
+    assert_eq!(synced(), (0, 3), "media once");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_uploads_share_the_syncs_of_their_folder() {
     let folder = folder();

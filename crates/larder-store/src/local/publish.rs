@@ -45,7 +45,13 @@ pub(super) fn rename(
     } else {
         move_into(shared, &folder, from.name(), to, condition)?;
     }
-    Ok((moved, shared.unsettled(to)?, shared.unsettled(from)?))
+    let arrived = shared.unsettled(to)?;
+    // In one folder, the sync that makes the arrival durable covers the leave.
+    let left = match stat::parent(from) == stat::parent(to) {
+        true => Unsettled::default(),
+        false => shared.unsettled(from)?,
+    };
+    Ok((moved, arrived, left))
 }
 
 fn move_into(
