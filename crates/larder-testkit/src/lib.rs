@@ -4,4 +4,5 @@
 pub mod faulty_store;
 pub mod fixtures;
 pub mod postgres;
+pub mod server;
 pub mod store_contract;

@@ -1,0 +1,236 @@
+//! The data directory, opened by the command itself.
+
+use std::{sync::Mutex, sync::PoisonError, time::Duration};
+
+use async_trait::async_trait;
+use larder_assets::{
+    AssetQuery, AssetView, Bucket, BucketPolicy, DeleteOptions, Deleted, Door, Incoming, IssuedKey, JobQuery,
+    JobView, KeyView, Larder, NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport,
+    UploadView, VariantView, WriteCondition,
+    links::{OWN_KEY, encode_path},
+};
+use larder_core::{
+    AssetId, BucketName, Code, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span,
+};
+use larder_worker::{Worker, WorkerOptions};
+
+use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of};
+use crate::{
+    config::Config,
+    failure::Failure,
+    service::{
+        open::{Opening, open},
+        presence,
+    },
+};
+
+/// Time that jobs of this process get to end.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Larder in this process.
+pub struct Embedded {
+    larder: Larder,
+    served: bool,
+    worker: Mutex<Option<Worker>>,
+}
+
+impl Embedded {
+    /// Opens the data directory.
+    ///
+    /// # Errors
+    /// Those of [`open`].
+    pub async fn open(config: &Config, opening: Opening) -> Result<Self, Failure> {
+        let larder = open(config, opening).await?;
+        let served = presence::find(&config.data_dir).is_some_and(|server| server.runs_jobs);
+        Ok(Self { larder, served, worker: Mutex::new(None) })
+    }
+
+    fn incoming(file: &Sending) -> Incoming {
+        let mut incoming = Incoming::new(file.bucket.clone(), Door::CommandLine);
+        incoming.key = file.key.clone();
+        incoming.file_name = file.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        incoming.declared_bytes = Some(file.size_bytes);
+        incoming.expect_sha256 = Some(file.sha256.clone());
+        incoming.owner = file.owner.clone();
+        incoming.tags = file.tags.clone();
+        incoming.metadata = file.metadata.clone();
+        incoming
+    }
+
+    /// `p:<preset>` or the canonical recipe, and the extension under which it is served.
+    async fn picture(&self, request: &LinkRequest) -> Outcome<Option<(String, &'static str)>> {
+        let (text, recipe) = match (&request.preset, &request.recipe) {
+            (Some(preset), _) => (format!("p:{preset}"), self.larder.recipe_of_preset(preset).await?),
+            (None, Some(text)) => {
+                let recipe: larder_image::Recipe = text.parse()?;
+                (recipe.to_string(), recipe)
+            }
+            (None, None) => return Ok(None),
+        };
+        let extension = match recipe.format() {
+            larder_image::OutputFormat::Jpeg => "jpg",
+            // What the source comes to is known when it is read.
+            larder_image::OutputFormat::Source => "auto",
+            other => other.name(),
+        };
+        Ok(Some((text, extension)))
+    }
+}
+
+#[async_trait]
+impl Backend for Embedded {
+    async fn upload(&self, file: Sending) -> Outcome<UploadView> {
+        let body = body_of(&file).await?;
+        Ok(self.larder.accept(Self::incoming(&file), body, None).await?.upload)
+    }
+
+    async fn replace(&self, file: Sending) -> Outcome<AssetView> {
+        let body = body_of(&file).await?;
+        Ok(self.larder.put(Self::incoming(&file), WriteCondition::None, body).await?.asset)
+    }
+
+    async fn wait(&self, id: UploadId, at_most: Duration) -> Outcome<UploadView> {
+        self.larder.wait(id, at_most).await
+    }
+
+    async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download> {
+        let asset = self.larder.asset_at(bucket, key).await?;
+        let body = self.larder.read_untouched(bucket, key).await?.into_body().await?;
+        Ok(Download { asset, body: body.into_stream() })
+    }
+
+    async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>> {
+        match self.larder.asset_at(bucket, key).await {
+            Ok(asset) => Ok(Some(asset)),
+            Err(fault) if fault.code == Code::AssetNotFound => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<Page<AssetView>> {
+        self.larder.assets(&AssetQuery { bucket: Some(bucket.clone()), ..query.clone() }).await
+    }
+
+    async fn delete(&self, bucket: &BucketName, key: &ObjectKey, purge: bool) -> Outcome<Deleted> {
+        self.larder.delete(bucket, key, &DeleteOptions { purge, if_match: None }).await
+    }
+
+    async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>> {
+        self.larder.variants(id).await
+    }
+
+    async fn rebuild(&self, id: AssetId) -> Outcome<JobId> {
+        self.larder.rebuild(id).await
+    }
+
+    async fn sign(&self, request: &LinkRequest) -> Outcome<SignedLink> {
+        let links = self.larder.links();
+        let settings = self.larder.settings();
+        let life = request.expires_in_seconds.map_or(settings.signed_url_life, Duration::from_secs);
+        if life.is_zero() || life > settings.signed_url_life_max {
+            let longest = Span(settings.signed_url_life_max);
+            return Err(Fault::new(
+                Code::InvalidRequest,
+                format!("a signed link lives from 1s to {longest}"),
+            )
+            .remedy("choose another --expires, or raise limits.signed_url_life_max"));
+        }
+        let expires = links.expiry(life);
+        let key = encode_path(request.key.as_str());
+        let path = match self.picture(request).await? {
+            None => links.sign(&format!("/m/{}/{key}", request.bucket), OWN_KEY, expires),
+            Some((recipe, extension)) => {
+                let rest = format!("/{recipe}/{}/{key}.{extension}", request.bucket);
+                links.sign_variant(&rest, OWN_KEY, Some(expires))
+            }
+        };
+        let expires_at = Timestamp::from_millis(expires.saturating_mul(1_000));
+        Ok(SignedLink { url: links.absolute(&path), expires_at })
+    }
+
+    async fn buckets(&self) -> Outcome<Vec<Bucket>> {
+        Ok(self.larder.buckets().await?.iter().map(|bucket| Bucket::clone(bucket)).collect())
+    }
+
+    async fn bucket(&self, name: &BucketName) -> Outcome<Bucket> {
+        Ok(Bucket::clone(&*self.larder.bucket(name).await?))
+    }
+
+    async fn put_bucket(&self, name: &BucketName, policy: BucketPolicy) -> Outcome<Bucket> {
+        Ok(Bucket::clone(&*self.larder.put_bucket(name, policy).await?))
+    }
+
+    async fn remove_bucket(&self, name: &BucketName) -> Outcome<()> {
+        self.larder.remove_bucket(name).await
+    }
+
+    async fn presets(&self) -> Outcome<Vec<PresetView>> {
+        self.larder.presets().await
+    }
+
+    async fn put_preset(&self, name: &str, recipe: &str) -> Outcome<PutPreset> {
+        self.larder.put_preset(name, recipe).await
+    }
+
+    async fn remove_preset(&self, name: &str) -> Outcome<()> {
+        self.larder.remove_preset(name).await
+    }
+
+    async fn jobs(&self, query: &JobQuery) -> Outcome<Page<JobView>> {
+        self.larder.jobs(query).await
+    }
+
+    async fn job(&self, id: JobId) -> Outcome<JobView> {
+        self.larder.job(id).await
+    }
+
+    async fn retry_job(&self, id: JobId) -> Outcome<JobView> {
+        self.larder.retry_job(id).await
+    }
+
+    async fn cancel_job(&self, id: JobId) -> Outcome<JobView> {
+        self.larder.cancel_job(id).await
+    }
+
+    async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics> {
+        self.larder.statistics(bucket).await
+    }
+
+    async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport> {
+        self.larder.sweep(options).await
+    }
+
+    async fn keys(&self) -> Outcome<Vec<KeyView>> {
+        self.larder.keys().await
+    }
+
+    async fn create_key(&self, new: NewKey) -> Outcome<IssuedKey> {
+        self.larder.create_key(new).await
+    }
+
+    async fn revoke_key(&self, id: KeyId) -> Outcome<KeyView> {
+        self.larder.revoke_key(id).await
+    }
+
+    async fn rotate_key(&self, id: KeyId, overlap: Span) -> Outcome<IssuedKey> {
+        self.larder.rotate_key(id, overlap.0).await
+    }
+
+    async fn run_jobs(&self) -> Outcome<()> {
+        // A server on this data directory runs them already.
+        if self.served {
+            return Ok(());
+        }
+        let worker = Worker::start(self.larder.clone(), WorkerOptions::default()).await?;
+        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+        Ok(())
+    }
+
+    async fn close(&self) {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(worker) = worker {
+            worker.stop(GRACE).await;
+        }
+        self.larder.catalog().close().await;
+    }
+}

@@ -1,0 +1,174 @@
+//! What commands ask: one trait, answered by the data directory itself or by a server over HTTP.
+//!
+//! Both give the same views, so that each command is written once and prints the same.
+
+mod embedded;
+mod remote;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use larder_assets::{
+    AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView, NewKey,
+    Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+};
+use larder_core::{AssetId, BucketName, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span};
+use larder_store::ByteStream;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use self::{embedded::Embedded, remote::Remote};
+
+/// Items that a page of a list asks for.
+pub const PAGE_ITEMS: u32 = 1_000;
+
+/// What went wrong, as every backend tells it.
+pub type Outcome<T> = Result<T, Fault>;
+
+/// A file to bring in.
+#[derive(Clone)]
+pub struct Sending {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its SHA-256 in hex, checked at arrival.
+    pub sha256: String,
+    /// Where it goes.
+    pub bucket: BucketName,
+    /// Under which key; from the bucket's template unless given.
+    pub key: Option<ObjectKey>,
+    /// Owner to record.
+    pub owner: Option<String>,
+    /// Tags to record.
+    pub tags: Vec<String>,
+    /// User metadata to record.
+    pub metadata: Map<String, Value>,
+    /// Is told the number of bytes as they go.
+    pub on_bytes: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
+/// Bytes on their way out.
+pub struct Download {
+    /// What the record says of them.
+    pub asset: AssetView,
+    /// The bytes.
+    pub body: ByteStream,
+}
+
+/// What a link is wanted for.
+#[derive(Debug, Clone, Serialize)]
+pub struct LinkRequest {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// The variant of this preset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// The variant of this recipe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// Its life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in_seconds: Option<u64>,
+}
+
+/// A signed link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignedLink {
+    /// The link.
+    pub url: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Larder, wherever it is.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Brings a file in. Its bytes are durable when this returns; what follows is a job. A key that
+    /// is taken is refused.
+    async fn upload(&self, file: Sending) -> Outcome<UploadView>;
+    /// Writes a file over what lies under its key, checked and durable when this returns.
+    async fn replace(&self, file: Sending) -> Outcome<AssetView>;
+    /// The upload, when it has ended or the time is over.
+    async fn wait(&self, id: UploadId, at_most: Duration) -> Outcome<UploadView>;
+    /// An asset's bytes.
+    async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download>;
+    /// An asset, if there is one under the key.
+    async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>>;
+    /// A page of a bucket's assets by key.
+    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<Page<AssetView>>;
+    /// Deletes an asset; that nothing was there is a fault.
+    async fn delete(&self, bucket: &BucketName, key: &ObjectKey, purge: bool) -> Outcome<Deleted>;
+    /// An asset's variants.
+    async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>>;
+    /// Makes an asset's variants anew.
+    async fn rebuild(&self, id: AssetId) -> Outcome<JobId>;
+    /// Makes a signed link.
+    async fn sign(&self, request: &LinkRequest) -> Outcome<SignedLink>;
+    /// All buckets.
+    async fn buckets(&self) -> Outcome<Vec<Bucket>>;
+    /// One bucket.
+    async fn bucket(&self, name: &BucketName) -> Outcome<Bucket>;
+    /// Makes a bucket or replaces its rules.
+    async fn put_bucket(&self, name: &BucketName, policy: BucketPolicy) -> Outcome<Bucket>;
+    /// Removes an empty bucket.
+    async fn remove_bucket(&self, name: &BucketName) -> Outcome<()>;
+    /// All presets.
+    async fn presets(&self) -> Outcome<Vec<PresetView>>;
+    /// Defines a preset.
+    async fn put_preset(&self, name: &str, recipe: &str) -> Outcome<PutPreset>;
+    /// Removes a preset.
+    async fn remove_preset(&self, name: &str) -> Outcome<()>;
+    /// A page of jobs, the newest first.
+    async fn jobs(&self, query: &JobQuery) -> Outcome<Page<JobView>>;
+    /// A job with its history.
+    async fn job(&self, id: JobId) -> Outcome<JobView>;
+    /// Runs a dead or cancelled job again.
+    async fn retry_job(&self, id: JobId) -> Outcome<JobView>;
+    /// Cancels a job.
+    async fn cancel_job(&self, id: JobId) -> Outcome<JobView>;
+    /// How much there is.
+    async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics>;
+    /// Removes what rules say.
+    async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport>;
+    /// All keys.
+    async fn keys(&self) -> Outcome<Vec<KeyView>>;
+    /// Makes a key.
+    async fn create_key(&self, new: NewKey) -> Outcome<IssuedKey>;
+    /// Ends a key.
+    async fn revoke_key(&self, id: KeyId) -> Outcome<KeyView>;
+    /// Replaces a key's secret.
+    async fn rotate_key(&self, id: KeyId, overlap: Span) -> Outcome<IssuedKey>;
+    /// Begins to run jobs here, if nobody else does; until [`Backend::close`].
+    async fn run_jobs(&self) -> Outcome<()>;
+    /// Ends what runs in the background.
+    async fn close(&self);
+}
+
+/// The file as a stream that reports its bytes.
+///
+/// # Errors
+/// The file can't be opened.
+pub async fn body_of(file: &Sending) -> Outcome<ByteStream> {
+    use futures::StreamExt;
+    let opened = tokio::fs::File::open(&file.path).await.map_err(|error| {
+        Fault::new(
+            larder_core::Code::InvalidRequest,
+            format!("{} can't be read: {error}", file.path.display()),
+        )
+        .remedy("check path and permissions")
+    })?;
+    let on_bytes = Arc::clone(&file.on_bytes);
+    let stream = tokio_util::io::ReaderStream::with_capacity(opened, 128 * 1_024);
+    Ok(stream
+        .map(move |chunk| match chunk {
+            Ok(bytes) => {
+                on_bytes(bytes.len() as u64);
+                Ok(bytes)
+            }
+            Err(error) => Err(error.into()),
+        })
+        .boxed())
+}

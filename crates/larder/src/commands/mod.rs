@@ -1,0 +1,142 @@
+//! The commands, one file each. A command reads its arguments, asks a backend, and prints.
+
+mod bucket;
+mod catalog;
+mod docs;
+mod files;
+mod gc;
+mod get;
+mod image;
+mod jobs;
+mod key;
+mod link;
+mod ls;
+mod place;
+mod preset;
+mod put;
+mod rm;
+mod serve;
+mod stats;
+mod version;
+mod worker;
+
+use std::{future::Future, path::PathBuf};
+
+use crate::{
+    backend::{Backend, Embedded, Remote},
+    cli::{Cli, Command, Shared},
+    config::{Config, Environment, FlagValue, Raw},
+    failure::{Exit, Failure},
+    output::Output,
+    service::{log, open::Opening, runtime},
+};
+
+/// Runs the command and says how it ended.
+pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
+    let context = Context { shared: cli.shared, output };
+    let context = &context;
+    match cli.command {
+        Command::Serve(arguments) => runtime::run(serve::run(context, &arguments)),
+        Command::Worker(arguments) => runtime::run(worker::run(context, &arguments)),
+        Command::Image(arguments) => image::run(context, &arguments),
+        Command::Docs(arguments) => docs::run(context, &arguments),
+        Command::Version => version::run(context),
+        Command::Catalog(arguments) => runtime::run(catalog::run(context, &arguments)),
+        Command::Put(a) => context.ask(Opening::Writer, async |larder| put::run(context, larder, &a).await),
+        Command::Get(a) => context.ask(Opening::Reader, async |larder| get::run(context, larder, &a).await),
+        Command::Ls(a) => context.ask(Opening::Reader, async |larder| ls::run(context, larder, &a).await),
+        Command::Rm(a) => context.ask(Opening::Reader, async |larder| rm::run(context, larder, &a).await),
+        Command::Url(a) => context.ask(Opening::Reader, async |larder| link::run(context, larder, &a).await),
+        Command::Stats(a) => {
+            context.ask(Opening::Reader, async |larder| stats::run(context, larder, &a).await)
+        }
+        Command::Gc(a) => context.ask(Opening::Reader, async |larder| gc::run(context, larder, &a).await),
+        Command::Jobs(a) => context.ask(Opening::Reader, async |larder| jobs::run(context, larder, &a).await),
+        Command::Key(a) => context.ask(Opening::Writer, async |larder| key::run(context, larder, &a).await),
+        Command::Preset(a) => {
+            context.ask(Opening::Writer, async |larder| preset::run(context, larder, &a).await)
+        }
+        Command::Bucket(a) => {
+            context.ask(Opening::Writer, async |larder| bucket::run(context, larder, &a).await)
+        }
+    }
+}
+
+/// What every command has.
+pub struct Context {
+    /// Options of every command.
+    pub shared: Shared,
+    /// Where it answers.
+    pub output: Output,
+}
+
+impl Context {
+    /// The configuration, with these flags over it.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn config(&self, mut flags: Vec<FlagValue>) -> Result<Config, Failure> {
+        if let Some(dir) = &self.shared.data_dir {
+            let value = Raw::text(dir.to_string_lossy());
+            flags.push(FlagValue { flag: "--data-dir", path: "data_dir", value });
+        }
+        Ok(Config::load(self.shared.config.as_deref(), &environment()?, &flags)?)
+    }
+
+    /// Runs `work` over the data directory, or over a server where one is named.
+    fn ask(
+        &self,
+        opening: Opening,
+        work: impl AsyncFnOnce(&dyn Backend) -> Result<Exit, Failure>,
+    ) -> Result<Exit, Failure> {
+        runtime::run(async {
+            let backend: Box<dyn Backend> = match &self.shared.server {
+                Some(address) => Box::new(Remote::new(address, self.shared.api_key.clone())?),
+                None => {
+                    let config = self.config(Vec::new())?;
+                    log::start_quiet(&config.log)?;
+                    Box::new(Embedded::open(&config, opening).await?)
+                }
+            };
+            let outcome = interruptible(work(&*backend)).await;
+            backend.close().await;
+            outcome
+        })
+    }
+}
+
+/// Ends the work at Ctrl-C, so that what it opened is closed.
+async fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    tokio::select! {
+        outcome = work => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new(
+            larder_core::Code::Cancelled,
+            "interrupted",
+            "give the command again; what was done stays done",
+        )),
+    }
+}
+
+/// The environment as text. Names that are no text are not ours.
+fn environment() -> Result<Environment, Failure> {
+    let mut environment = Environment::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => drop(environment.insert(name, value)),
+            Err(_) if name.starts_with("LARDER_") => {
+                return Err(Failure::configuration(
+                    format!("{name} is no UTF-8 text"),
+                    "correct or unset it",
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(environment)
+}
+
+/// A path for people: without `./` before it.
+fn shown(path: &std::path::Path) -> String {
+    path.strip_prefix(".").map_or_else(|_| path.to_owned(), PathBuf::from).display().to_string()
+}

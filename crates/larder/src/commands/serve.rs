@@ -1,0 +1,114 @@
+//! `larder serve`: everything in one process.
+
+use std::time::Duration;
+
+use larder_http::{App, AppOptions, ServerLimits};
+use larder_worker::{Worker, WorkerOptions};
+use serde_json::json;
+
+use super::Context;
+use crate::{
+    cli::{Role, Serve},
+    config::{Config, FlagValue, LogFormat, Raw, Sendfile},
+    failure::{Exit, Failure},
+    service::{
+        banner::Banner,
+        listener, log,
+        open::{Opening, open},
+        presence::{Presence, Server},
+        stop,
+    },
+};
+
+/// Time that running jobs get to end when the process stops.
+pub const GRACE: Duration = Duration::from_secs(20);
+
+/// The location that nginx keeps for `X-Accel-Redirect`.
+const ACCEL_LOCATION: &str = "/.larder-files";
+
+/// Serves until a signal.
+pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> {
+    let config = context.config(flags(arguments))?;
+    log::start(&config.log)?;
+    let stopping = stop::on_signals()?;
+    // The port first: that it is taken is known at once, and then nothing else is touched.
+    let listener = listener::bind(config.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))?;
+    let larder = open(&config, Opening::Server).await?;
+    let has_key = larder.any_key_active().await?;
+    listener::check_reach(address, has_key)?;
+
+    let runs_jobs = arguments.role == Role::All;
+    let server = Server { address: format!("http://{address}"), pid: std::process::id(), runs_jobs };
+    let presence = Presence::mark(&config.data_dir, &server)
+        .map_err(|error| Failure::file(&config.data_dir.join("server.json"), "written", error))?;
+    let worker = match runs_jobs {
+        true => Some(Worker::start(larder.clone(), worker_options(&config)).await?),
+        false => None,
+    };
+    let app = App::new(larder.clone(), app_options(&config));
+    announce(context, &Banner { config: &config, address, runs_jobs, has_key })?;
+
+    larder_http::serve(listener, app, stopping.cancelled_owned()).await;
+    if let Some(worker) = worker {
+        worker.stop(GRACE).await;
+    }
+    larder.catalog().close().await;
+    drop(presence);
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+fn flags(arguments: &Serve) -> Vec<FlagValue> {
+    let listen = arguments.listen.as_ref();
+    listen
+        .map(|text| FlagValue { flag: "--listen", path: "listen", value: Raw::text(text) })
+        .into_iter()
+        .collect()
+}
+
+/// How the configuration wants jobs to be run.
+pub fn worker_options(config: &Config) -> WorkerOptions {
+    let mut options = WorkerOptions::default();
+    if let Some(concurrency) = config.worker.concurrency {
+        options.concurrency = concurrency.max(1);
+    }
+    options.queues.clone_from(&config.worker.queues);
+    options
+}
+
+fn app_options(config: &Config) -> AppOptions {
+    let limits = ServerLimits {
+        headers_within: config.limits.headers_within.0,
+        body_idle_max: config.limits.body_idle.0,
+        ..ServerLimits::default()
+    };
+    let sendfile = match config.delivery.sendfile {
+        Sendfile::Off => None,
+        Sendfile::XAccelRedirect => Some(larder_http::Sendfile::Accel {
+            prefix: ACCEL_LOCATION.to_owned(),
+            root: std::path::absolute(config.store_root()).unwrap_or_else(|_| config.store_root()),
+        }),
+        Sendfile::XSendfile => Some(larder_http::Sendfile::XSendfile),
+    };
+    AppOptions { limits, sendfile }
+}
+
+/// Says that the server is ready: lines for people, an event in a JSON log, and the answer of
+/// `--json`.
+fn announce(context: &Context, banner: &Banner<'_>) -> Result<(), Failure> {
+    match banner.config.log.format {
+        LogFormat::Text => context.output.note(banner.text()),
+        LogFormat::Json => {
+            let (address, catalogue) = (banner.address.to_string(), banner.config.database_label());
+            tracing::info!(address, catalogue, store = banner.config.store_reason(), "ready");
+        }
+    }
+    context.output.json(&json!({
+        "address": format!("http://{}", banner.address),
+        "pid": std::process::id(),
+        "runs_jobs": banner.runs_jobs,
+    }))
+}

@@ -1,0 +1,54 @@
+//! `larder worker`: jobs without HTTP.
+
+use larder_worker::Worker as Runner;
+use serde_json::json;
+
+use super::{
+    Context,
+    serve::{GRACE, worker_options},
+};
+use crate::{
+    cli::Worker,
+    config::{FlagValue, Raw},
+    failure::{Exit, Failure},
+    service::{
+        log,
+        open::{Opening, open},
+        stop,
+    },
+};
+
+/// Runs jobs until a signal.
+pub async fn run(context: &Context, arguments: &Worker) -> Result<Exit, Failure> {
+    let config = context.config(flags(arguments))?;
+    log::start(&config.log)?;
+    let stopping = stop::on_signals()?;
+    let larder = open(&config, Opening::Server).await?;
+    let options = worker_options(&config);
+    let queues = if options.queues.is_empty() { "all queues".to_owned() } else { options.queues.join(", ") };
+    let line = format!(
+        "larder worker runs {} jobs at a time of {queues}; {}",
+        options.concurrency,
+        config.database_label()
+    );
+    let worker = Runner::start(larder.clone(), options).await?;
+    context.output.note(line);
+    context.output.json(&json!({ "pid": std::process::id() }))?;
+    stopping.cancelled().await;
+    worker.stop(GRACE).await;
+    larder.catalog().close().await;
+    Ok(Exit::Done)
+}
+
+fn flags(arguments: &Worker) -> Vec<FlagValue> {
+    let mut flags = Vec::new();
+    if !arguments.queues.is_empty() {
+        let value = Raw::List(arguments.queues.clone());
+        flags.push(FlagValue { flag: "--queues", path: "worker.queues", value });
+    }
+    if let Some(concurrency) = arguments.concurrency {
+        let value = Raw::text(concurrency.to_string());
+        flags.push(FlagValue { flag: "--concurrency", path: "worker.concurrency", value });
+    }
+    flags
+}

@@ -1,0 +1,189 @@
+//! The environment as a source of settings. Messages name the exact variable.
+
+use std::collections::{BTreeMap, HashSet};
+
+use larder_assets::BucketPolicy;
+use larder_core::BucketName;
+
+use super::{
+    Config, ConfigError, Origin, Raw,
+    error::nearest,
+    settings::{SETTINGS, Setting, Strength},
+};
+
+/// Variables and their values, as given to the process.
+pub type Environment = BTreeMap<String, String>;
+
+/// Variables with our prefix that are no settings: arguments of the command line, and what tests use.
+const NO_SETTINGS: [&str; 5] =
+    ["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY", "LARDER_CORPUS", "LARDER_FAIL_POINT"];
+
+/// Names that belong to the store `s3`, which this version does not have.
+pub const S3_NAMES: [&str; 20] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_STORAGE_BUCKET_NAME",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_S3_REGION_NAME",
+    "AWS_S3_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_S3_CUSTOM_DOMAIN",
+    "S3_ENDPOINT_URL",
+    "S3_ACCESS_KEY_ID",
+    "S3_SECRET_ACCESS_KEY",
+    "S3_REGION",
+    "S3_BUCKET_NAME",
+    "S3_BUCKET_ORIGINALS",
+    "S3_BUCKET_THUMBNAILS",
+    "MINIO_ENDPOINT",
+    "MINIO_ACCESS_KEY",
+    "MINIO_SECRET_KEY",
+    "MINIO_BUCKET_NAME",
+];
+
+/// The environment, sorted by what its variables are.
+pub struct Overlay<'a> {
+    environment: &'a Environment,
+    own: Vec<(&'static Setting, &'a str, &'a str)>,
+    free: Vec<(&'a str, Vec<String>, &'a str)>,
+}
+
+impl<'a> Overlay<'a> {
+    /// Sorts the variables.
+    ///
+    /// # Errors
+    /// A variable begins with `LARDER_` and is no setting.
+    pub fn of(environment: &'a Environment) -> Result<Self, ConfigError> {
+        let mut overlay = Self { environment, own: Vec::new(), free: Vec::new() };
+        for (name, value) in environment {
+            let Some(rest) = name.strip_prefix("LARDER_") else { continue };
+            if NO_SETTINGS.contains(&name.as_str()) || is_service_link(rest, value) {
+                continue;
+            }
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == *name) {
+                overlay.own.push((setting, name, value));
+                continue;
+            }
+            let path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+            match path[0].as_str() {
+                "buckets" if path.len() >= 3 => overlay.free.push((name, path, value)),
+                "presets" if path.len() == 2 => overlay.free.push((name, path, value)),
+                _ => return Err(unknown(name)),
+            }
+        }
+        Ok(overlay)
+    }
+
+    /// Names that other applications use as well; the file wins over them.
+    pub fn apply_foreign_names(&self, config: &mut Config) -> Result<(), ConfigError> {
+        self.apply_aliases(config, Strength::Foreign)
+    }
+
+    /// Names that the platform sets for this process; they win over the file.
+    pub fn apply_platform_names(&self, config: &mut Config) -> Result<(), ConfigError> {
+        self.apply_aliases(config, Strength::Platform)
+    }
+
+    fn apply_aliases(&self, config: &mut Config, strength: Strength) -> Result<(), ConfigError> {
+        for setting in SETTINGS {
+            // A setting of our own name makes the others irrelevant, even where they are wrong.
+            if self.own.iter().any(|(own, ..)| own.path == setting.path) {
+                continue;
+            }
+            let present = setting.aliases.iter().filter(|alias| alias.strength == strength);
+            // The first alias of the table wins.
+            for alias in present {
+                let Some(value) = self.environment.get(alias.name).filter(|value| !value.is_empty()) else {
+                    continue;
+                };
+                (alias.read)(config, value)
+                    .and_then(|raw| setting.set(config, &raw))
+                    .map_err(|cause| refuse(alias.name, setting, &cause))?;
+                config.origins.insert(setting.path, Origin::Variable(alias.name));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// `LARDER_A__B`.
+    pub fn apply_own_names(&self, config: &mut Config) -> Result<(), ConfigError> {
+        for (setting, name, value) in &self.own {
+            setting.set(config, &Raw::text(*value)).map_err(|cause| refuse(name, setting, &cause))?;
+            config.origins.insert(setting.path, Origin::Overlay((*name).to_owned()));
+        }
+        for (name, path, value) in &self.free {
+            let outcome = match path[0].as_str() {
+                "buckets" => set_bucket_field(config, &path[1], &path[2..], value),
+                _ => set_preset(config, &path[1], value),
+            };
+            outcome.map_err(|cause| {
+                ConfigError::new(
+                    format!("{name}: {cause}"),
+                    "docs/configuration.md lists buckets and presets",
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Variables that are understood but have no effect.
+    pub fn notices(&self) -> Vec<String> {
+        let set = |name: &&&str| self.environment.get(**name).is_some_and(|value| !value.is_empty());
+        let names: Vec<&str> = S3_NAMES.iter().filter(set).copied().collect();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        vec![format!("ignored, since the store s3 is not in this version: {}", names.join(", "))]
+    }
+}
+
+fn refuse(name: &str, setting: &Setting, cause: &str) -> ConfigError {
+    ConfigError::new(format!("{name}: {cause}"), setting.expectation())
+}
+
+fn unknown(name: &str) -> ConfigError {
+    let known: HashSet<String> = SETTINGS.iter().map(Setting::variable).collect();
+    let remedy = match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near}? docs/configuration.md lists all settings"),
+        None => "unset it; docs/configuration.md lists all settings".to_owned(),
+    };
+    ConfigError::new(format!("the environment variable {name} is no setting"), remedy)
+}
+
+/// Kubernetes and Docker links describe a service named `larder` by variables of that prefix.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    rest.starts_with("SERVICE_") || rest.starts_with("PORT_") || (rest == "PORT" && value.contains("://"))
+}
+
+fn set_preset(config: &mut Config, name: &str, recipe: &str) -> Result<(), String> {
+    recipe.parse::<larder_image::Recipe>().map_err(|error| error.to_string())?;
+    config.presets.insert(name.to_owned(), recipe.to_owned());
+    Ok(())
+}
+
+/// Changes one field of a bucket's policy; the value is read as TOML, else as text.
+fn set_bucket_field(config: &mut Config, bucket: &str, field: &[String], value: &str) -> Result<(), String> {
+    let bucket: BucketName = bucket.parse().map_err(|error: larder_core::KeyError| error.to_string())?;
+    let present = config.buckets.get(&bucket).cloned().unwrap_or_default();
+    let mut table = toml::Table::try_from(present).map_err(|error| error.to_string())?;
+    let (last, way) = field.split_last().ok_or("the field is missing")?;
+    let mut place = &mut table;
+    for step in way {
+        let inner = place.entry(step.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = inner.as_table_mut().ok_or_else(|| format!("{step} is no table"))?;
+    }
+    place.insert(last.clone(), toml_value(value));
+    let policy: BucketPolicy =
+        table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    config.buckets.insert(bucket, policy);
+    Ok(())
+}
+
+fn toml_value(text: &str) -> toml::Value {
+    toml::from_str::<toml::Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}

@@ -1,0 +1,44 @@
+//! The log: lines on standard error.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{ConfigError, LogConfig, LogFormat},
+    failure::Failure,
+};
+
+/// Starts the log of a serving process.
+///
+/// # Errors
+/// `log.level` can't be read.
+pub fn start(config: &LogConfig) -> Result<(), Failure> {
+    install(config, &config.level)
+}
+
+/// Starts the log of a command, which says what it does itself: only warnings.
+///
+/// # Errors
+/// `log.level` can't be read.
+pub fn start_quiet(config: &LogConfig) -> Result<(), Failure> {
+    install(config, if config.level == "info" { "warn" } else { &config.level })
+}
+
+fn install(config: &LogConfig, directives: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        ConfigError::new(
+            format!("log.level \"{directives}\": {error}"),
+            "use error, warn, info, debug or trace, or directives such as info,larder_http=debug",
+        )
+    })?;
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true);
+    let installed = match config.format {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).compact().try_init()
+        }
+    };
+    // A second log in one process would be a defect of ours, and is harmless.
+    drop(installed);
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! From configuration to a running Larder: data directory, catalogue, store, log.
+
+pub mod banner;
+pub mod listener;
+pub mod log;
+pub mod open;
+pub mod presence;
+pub mod runtime;
+pub mod secret;
+pub mod shipped;
+pub mod stop;

@@ -1,0 +1,139 @@
+//! Opens catalogue and store as the configuration says.
+
+use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+
+use larder_assets::{Larder, Settings, net::ImportSettings};
+use larder_catalog::{Catalog, Target};
+use larder_core::{Ambient, Fault};
+use larder_store::{LocalStore, MemoryStore, MeteredStore, Store};
+
+use super::{secret, shipped};
+use crate::{
+    config::{Config, ConfigError, StoreBackend},
+    failure::Failure,
+};
+
+/// What a process may do to a data directory and to the catalogue's buckets and presets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Serve: create what is missing, and take over what the file says of buckets and presets.
+    Server,
+    /// A command that writes: create what is missing.
+    Writer,
+    /// A command that reads: a data directory has to be there.
+    Reader,
+}
+
+/// Opens Larder.
+///
+/// Only a server takes over the file's buckets and presets: a command that is given in another
+/// folder would otherwise detach them.
+///
+/// # Errors
+/// Data directory, catalogue or store can't be opened; the remedy says what to change.
+pub async fn open(config: &Config, opening: Opening) -> Result<Larder, Failure> {
+    let ambient = Ambient::system();
+    prepare_data_dir(config, opening)?;
+    let catalog = open_catalog(config, &ambient).await?;
+    catalog.migrate().await.map_err(Fault::from)?;
+    let larder =
+        Larder::open(settings(config, &ambient)?, catalog, open_store(config, &ambient)?, ambient).await?;
+    let is_first = larder.presets().await?.is_empty();
+    if opening == Opening::Server || is_first {
+        shipped::declare(&larder, config).await?;
+    }
+    Ok(larder)
+}
+
+/// The catalogue alone, as it is.
+///
+/// # Errors
+/// It can't be reached, or its schema is newer than this program.
+pub async fn open_catalog(config: &Config, ambient: &Ambient) -> Result<Catalog, Failure> {
+    let target = match &config.database_url {
+        Some(url) => Target::from_url(url.expose()).map_err(Fault::from)?,
+        None => Target::Sqlite {
+            catalog: config.data_dir.join("catalog.db"),
+            state: config.data_dir.join("state.db"),
+        },
+    };
+    Ok(Catalog::open(&target, ambient.clone()).await.map_err(Fault::from)?)
+}
+
+/// Checks that the data directory is there, or makes it.
+///
+/// # Errors
+/// It is absent and `opening` only reads, or it can't be made.
+pub fn prepare_data_dir(config: &Config, opening: Opening) -> Result<(), Failure> {
+    let dir = &config.data_dir;
+    if config.database_url.is_none() && opening == Opening::Reader && !dir.join("catalog.db").exists() {
+        return Err(Failure::configuration(
+            format!("there is no Larder in {}", dir.display()),
+            "give --data-dir, or --server for a running server; `larder serve` and `larder put` begin a new one",
+        ));
+    }
+    create_private(dir)?;
+    if config.store.backend == StoreBackend::Local {
+        let root = config.store_root();
+        std::fs::create_dir_all(&root).map_err(|error| Failure::file(&root, "created", error))?;
+    }
+    Ok(())
+}
+
+/// Only the owner may look into the data directory: it holds the catalogue and the secret.
+fn create_private(dir: &Path) -> Result<(), Failure> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Failure::file(dir, "created", error))
+}
+
+fn open_store(config: &Config, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
+    Ok(match config.store.backend {
+        StoreBackend::Local => {
+            let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
+            Arc::new(MeteredStore::new("local", store))
+        }
+        StoreBackend::Memory => {
+            Arc::new(MeteredStore::new("memory", MemoryStore::with_ambient(ambient.clone())))
+        }
+    })
+}
+
+fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
+    let allow_networks = config
+        .import
+        .allow_networks
+        .iter()
+        .map(|text| {
+            text.parse().map_err(|problem: String| {
+                ConfigError::new(
+                    format!("import.allow_networks: {problem}"),
+                    "write networks such as 10.0.0.0/8",
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let mut settings = Settings::new(secret::load(config, ambient)?);
+    settings.public_url = config.public_url.clone();
+    settings.admin_key = config.admin_key.as_ref().map(|key| key.expose().to_owned());
+    settings.upload_bytes_max = config.limits.upload_bytes.0;
+    settings.image = config.limits.image();
+    settings.variants_at_upload = config.images.optimize;
+    settings.signed_url_life = config.limits.signed_url_life.0;
+    settings.signed_url_life_max = config.limits.signed_url_life_max.0;
+    settings.history = config.limits.history.0;
+    settings.upload_life = config.limits.upload_life.0;
+    settings.idempotency_life = config.limits.idempotency_life.0;
+    settings.batch_items_max = config.limits.batch_items;
+    settings.store_name = match config.store.backend {
+        StoreBackend::Local => "local",
+        StoreBackend::Memory => "memory",
+    }
+    .to_owned();
+    settings.hot_cache_bytes = config.delivery.hot_cache.0;
+    settings.isolator = std::env::current_exe().ok();
+    settings.import = ImportSettings { allow_networks, ..ImportSettings::default() };
+    Ok(settings)
+}

@@ -1,0 +1,230 @@
+//! B17: the command line does the same on local data and against a server.
+
+use std::{path::Path, process::Command};
+
+use larder_testkit::{
+    fixtures,
+    server::{Server, printed},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::{failure_of, json_of, larder, lines_of, server, stdout_of};
+
+/// Where the commands of a test go.
+enum Way {
+    Embedded(TempDir),
+    Remote(Box<Server>),
+}
+
+impl Way {
+    fn embedded() -> Self {
+        Self::Embedded(TempDir::new().unwrap())
+    }
+
+    fn remote() -> Self {
+        Self::Remote(Box::new(server().start()))
+    }
+
+    fn larder(&self, arguments: &[&str]) -> Command {
+        let mut command = match self {
+            Self::Embedded(dir) => {
+                let mut command = larder();
+                command.env("LARDER_DATA_DIR", dir.path());
+                command
+            }
+            Self::Remote(server) => server.cli(),
+        };
+        command.args(arguments);
+        command
+    }
+}
+
+fn photos() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    std::fs::create_dir_all(dir.path().join("trip")).unwrap();
+    std::fs::write(dir.path().join("a.jpg"), fixtures::unlike(1, 640, 480)).unwrap();
+    std::fs::write(dir.path().join("trip/b ü.jpg"), fixtures::unlike(2, 300, 400)).unwrap();
+    dir
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn keys(page: &Value) -> Vec<&str> {
+    page["items"].as_array().unwrap().iter().map(|asset| asset["key"].as_str().unwrap()).collect()
+}
+
+fn put_get_ls_rm(way: &Way) {
+    let dir = photos();
+    let folder = text(dir.path());
+    let put = || {
+        way.larder(&["put", folder, "--bucket", "keeps", "--prefix", "x/", "--owner", "ann", "--tag", "trip"])
+    };
+
+    let reports = lines_of(&mut put());
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    for report in &reports {
+        assert_eq!(report["outcome"], "stored", "{report}");
+        let variants = report["variants"].as_array().unwrap();
+        assert_eq!(variants.len(), 3, "{report}");
+        assert!(variants.iter().all(|variant| variant["status"] == "ready"), "{report}");
+    }
+    assert!(
+        lines_of(&mut put()).iter().all(|report| report["outcome"] == "skipped"),
+        "the same again is skipped"
+    );
+
+    let page = json_of(&mut way.larder(&["ls", "keeps/x/", "--owner", "ann", "--tag", "trip"]));
+    assert_eq!(keys(&page), ["x/a.jpg", "x/trip/b ü.jpg"]);
+    assert_eq!(keys(&json_of(&mut way.larder(&["ls", "keeps", "--owner", "bob"]))), [""; 0]);
+    let all = lines_of(&mut way.larder(&["ls", "keeps", "--all"]));
+    assert_eq!(all.len(), 2);
+    let table = stdout_of(&mut way.larder(&["ls", "keeps", "--long"]));
+    assert!(table.contains("x/a.jpg") && table.contains("640x480") && table.contains("ann"), "{table}");
+    assert!(stdout_of(&mut way.larder(&["ls"])).contains("keeps"));
+
+    let out = dir.path().join("back.jpg");
+    stdout_of(&mut way.larder(&["get", "keeps/x/trip/b ü.jpg", "--output", text(&out)]));
+    assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(dir.path().join("trip/b ü.jpg")).unwrap());
+    let piped = way.larder(&["get", "keeps/x/a.jpg", "-o", "-"]).output().unwrap();
+    assert_eq!(piped.stdout, std::fs::read(dir.path().join("a.jpg")).unwrap());
+    let (code, error) = failure_of(&mut way.larder(&["get", "keeps/x/a.jpg", "--output", text(&out)]));
+    assert_eq!(code, 2, "{error}");
+    let (code, error) = failure_of(&mut way.larder(&["get", "keeps/nothing.jpg", "-o", "-"]));
+    assert_eq!(code, 1, "{error}");
+
+    std::fs::write(dir.path().join("a.jpg"), fixtures::unlike(3, 200, 100)).unwrap();
+    let changed = text(&dir.path().join("a.jpg")).to_owned();
+    let (code, error) =
+        failure_of(&mut way.larder(&["put", &changed, "--bucket", "keeps", "--key", "x/a.jpg"]));
+    assert_eq!(code, 1);
+    assert!(error.contains("holds other bytes") && error.contains("--replace"), "{error}");
+    let replaced =
+        lines_of(&mut way.larder(&["put", &changed, "--bucket", "keeps", "--key", "x/a.jpg", "--replace"]));
+    assert_eq!(replaced[0]["outcome"], "replaced");
+    assert_eq!(replaced[0]["asset"]["width"], 200, "{replaced:?}");
+
+    let url =
+        stdout_of(&mut way.larder(&["url", "keeps/x/a.jpg", "--preset", "keep-small", "--expires", "2h"]));
+    assert!(url.contains("/i/") && url.contains("exp="), "{url}");
+    let statistics = json_of(&mut way.larder(&["stats", "keeps"]));
+    assert_eq!(statistics["total_objects"], 2, "{statistics}");
+
+    let (code, error) = failure_of(&mut way.larder(&["rm", "keeps/nothing.jpg"]));
+    assert_eq!(code, 1);
+    assert!(error.contains("nothing to delete"), "{error}");
+    let (code, error) = failure_of(&mut way.larder(&["rm", "--prefix", "keeps/x/"]));
+    assert_eq!(code, 2, "not confirmed: {error}");
+    assert_eq!(lines_of(&mut way.larder(&["rm", "--prefix", "keeps/x/", "--dry-run"])).len(), 2);
+    let output = way.larder(&["rm", "keeps/x/a.jpg", "keeps/nothing.jpg"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", printed(&output));
+    assert_eq!(lines_of(&mut way.larder(&["rm", "--prefix", "keeps/x/", "--yes", "--purge"])).len(), 1);
+    assert_eq!(keys(&json_of(&mut way.larder(&["ls", "keeps"]))), [""; 0]);
+    assert_eq!(keys(&json_of(&mut way.larder(&["ls", "keeps", "--status", "deleted"]))), ["x/a.jpg"]);
+}
+
+#[test]
+fn b17_put_get_ls_rm_on_local_data() {
+    put_get_ls_rm(&Way::embedded());
+}
+
+#[test]
+fn b17_put_get_ls_rm_against_a_server() {
+    put_get_ls_rm(&Way::remote());
+}
+
+fn operate(way: &Way) {
+    let dir = photos();
+    let photo = text(&dir.path().join("a.jpg")).to_owned();
+    stdout_of(&mut way.larder(&["put", &photo, "--bucket", "keeps"]));
+
+    let bucket = json_of(&mut way.larder(&["bucket", "set", "avatars", "visibility=public", "presets=keep"]));
+    assert_eq!(bucket["policy"]["visibility"], "public");
+    let reports = lines_of(&mut way.larder(&["put", &photo, "--bucket", "avatars"]));
+    let url = stdout_of(&mut way.larder(&["url", "avatars/a.jpg"]));
+    assert!(url.contains("/m/avatars/a.jpg?v="), "a public asset has a plain link: {url}");
+    assert_eq!(reports[0]["asset"]["url"].as_str(), Some(url.trim()));
+    let (code, error) = failure_of(&mut way.larder(&["bucket", "rm", "avatars"]));
+    assert_eq!(code, 1);
+    assert!(error.contains("avatars"), "{error}");
+
+    let put = json_of(&mut way.larder(&["preset", "set", "hero", "quality:80,resize:inside:99x99"]));
+    assert_eq!(put["preset"]["recipe"], "resize:inside:99x99,format:webp,quality:80");
+    let filled = json_of(&mut way.larder(&["preset", "backfill", "keep-small", "--dry-run"]));
+    assert_eq!(filled["assets"], 2, "{filled}");
+    stdout_of(&mut way.larder(&["preset", "rm", "hero"]));
+    let (code, _) = failure_of(&mut way.larder(&["preset", "rm", "hero"]));
+    assert_eq!(code, 1);
+
+    let jobs = json_of(&mut way.larder(&["jobs", "ls"]));
+    let ingest = jobs["items"].as_array().unwrap().iter().find(|job| job["kind"] == "ingest").unwrap();
+    let shown = json_of(&mut way.larder(&["jobs", "show", ingest["id"].as_str().unwrap()]));
+    assert_eq!(shown["state"], "done", "{shown}");
+    let (code, error) = failure_of(&mut way.larder(&["jobs", "cancel", "no-id"]));
+    assert_eq!(code, 2, "{error}");
+
+    let report = json_of(&mut way.larder(&["gc", "--dry-run"]));
+    assert_eq!(report["dry_run"], true);
+    let key =
+        json_of(&mut way.larder(&["key", "create", "--name", "k", "--scope", "media", "--expires", "1h"]));
+    assert!(key["secret"].as_str().unwrap().starts_with("lk_"), "{key}");
+}
+
+#[test]
+fn b17_operating_commands_on_local_data() {
+    operate(&Way::embedded());
+}
+
+#[test]
+fn b17_operating_commands_against_a_server() {
+    operate(&Way::remote());
+}
+
+#[test]
+fn b17_a_refused_file_does_not_stop_the_others() {
+    let way = Way::embedded();
+    let dir = photos();
+    std::fs::write(dir.path().join("fake.jpg"), b"\x7fELF\x02\x01\x01").unwrap();
+    let output = way.larder(&["put", text(dir.path()), "--bucket", "keeps", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", printed(&output));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let failed: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|report| report["outcome"] == "failed")
+        .collect();
+    assert_eq!(failed.len(), 1, "{lines}");
+    assert!(failed[0]["file"].as_str().unwrap().ends_with("fake.jpg"));
+    assert!(failed[0]["error"]["code"].is_string());
+}
+
+#[test]
+fn b17_a_command_beside_a_server_leaves_the_jobs_to_it() {
+    let server = server().start();
+    let dir = photos();
+    let reports = lines_of(server.cli_beside().arg("put").arg(dir.path()).args(["--bucket", "keeps"]));
+    assert!(reports.iter().all(|report| report["upload"]["status"] == "completed"), "{reports:?}");
+}
+
+#[test]
+fn b17_a_server_that_is_not_there_is_named() {
+    let (code, error) = failure_of(larder().args(["ls", "--server", "http://127.0.0.1:9"]));
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains("http://127.0.0.1:9") && error.contains("--server"), "{error}");
+}
+
+#[test]
+fn b17_a_reader_that_goes_away_is_no_error() {
+    let way = Way::embedded();
+    let dir = photos();
+    lines_of(&mut way.larder(&["put", text(dir.path())]));
+    let mut command = way.larder(&["ls", "media", "--json", "--all"]);
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    assert!(output.stderr.is_empty(), "{}", printed(&output));
+}

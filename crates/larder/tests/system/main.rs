@@ -1,0 +1,14 @@
+//! The built binary, driven from outside: over HTTP as an application does, and by its command line.
+//!
+//! Each module is named after the requirement that it proves.
+
+mod a2_start;
+mod b17_command_line;
+mod b8_slow_clients;
+mod c1_corpus;
+mod c3_image_command;
+mod c3_photos;
+mod client;
+mod d6_path_prefix;
+mod i13_keys;
+mod i4_stop;
