@@ -74,14 +74,23 @@ pub(crate) fn answered(context: &Context, parts: &Parts, response: &Response<Res
             histogram!(DURATION, "route" => route).record(took);
         }
     }
-    // The path without its query: signatures are as good as keys while they last.
-    let (method, path) = (&parts.method, parts.uri.path());
+    let (method, path) = (&parts.method, loggable(door, parts.uri.path()));
     let (status, request_id) = (status.as_u16(), context.request_id.as_str());
     let (peer, took_us) = (context.peer.address, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     if door.is_some() && status < 400 {
         tracing::debug!(target: "larder::access", request_id, %method, path, status, took_us, %peer, "answered");
     } else {
         tracing::info!(target: "larder::access", request_id, %method, path, status, took_us, %peer, "answered");
+    }
+}
+
+/// The path without query and signature: a signed URL is as good as a key while it lasts.
+fn loggable(door: Option<Door>, path: &str) -> &str {
+    match door {
+        Some(Door::Picture) => {
+            path.get(3..).and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or("/i")
+        }
+        _ => path,
     }
 }
 
@@ -133,6 +142,14 @@ fn meter(door: Door) -> &'static Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signatures_stay_out_of_the_log() {
+        let path = "/i/larder.c2VjcmV0/p:keep-small/media/a.jpg.webp";
+        assert_eq!(loggable(Some(Door::Picture), path), "/p:keep-small/media/a.jpg.webp");
+        assert_eq!(loggable(Some(Door::Picture), "/i/c2VjcmV0"), "/i");
+        assert_eq!(loggable(None, "/api/v1/keys"), "/api/v1/keys");
+    }
 
     #[test]
     fn methods_that_strangers_invent_share_one_label() {

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+/// Makes a schema; tables are constants and schemas are not.
+pub(crate) type Shape = fn() -> Value;
+
 /// Text.
 pub(crate) fn text() -> Value {
     json!({ "type": "string" })
@@ -95,7 +98,7 @@ pub(crate) fn object(members: &[(&str, Value, Need)]) -> Value {
 }
 
 /// The shapes that answers share, by name.
-pub(crate) const COMPONENTS: &[(&str, fn() -> Value)] = &[
+pub(crate) const COMPONENTS: &[(&str, Shape)] = &[
     ("Asset", asset),
     ("Attempt", attempt),
     ("Bucket", bucket),

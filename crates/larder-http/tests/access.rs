@@ -99,7 +99,15 @@ async fn keys_do_what_their_scope_says() {
         "image/jpeg",
         &picture,
     );
-    house.post("/api/v1/uploads").bearer(&writer).form(form).send().await.is(202);
+    let sent = house.post("/api/v1/uploads").bearer(&writer).form(form).send().await.is(202);
+    house.work().await;
+    house.get(sent.header("location")).bearer(&writer).send().await.is(200);
+    house
+        .get("/api/v1/buckets/media/objects/keep/42/b.jpg")
+        .bearer(&writer)
+        .send()
+        .await
+        .refused(403, "forbidden");
     let form = support::Form::default().field("bucket", "media").field("key", "keep/43/b.jpg").file(
         "b.jpg",
         "image/jpeg",

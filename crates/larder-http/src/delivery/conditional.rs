@@ -40,10 +40,10 @@ pub(crate) fn evaluate(
         if !any_match(headers, &header::IF_MATCH, current, Comparison::Strong) {
             return Verdict::PreconditionFailed;
         }
-    } else if let Some(since) = date(headers, &header::IF_UNMODIFIED_SINCE) {
-        if current.is_none_or(|current| whole_seconds(current.last_modified) > since) {
-            return Verdict::PreconditionFailed;
-        }
+    } else if let Some(since) = date(headers, &header::IF_UNMODIFIED_SINCE)
+        && current.is_none_or(|current| whole_seconds(current.last_modified) > since)
+    {
+        return Verdict::PreconditionFailed;
     }
     if headers.contains_key(header::IF_NONE_MATCH) {
         if any_match(headers, &header::IF_NONE_MATCH, current, Comparison::Weak) {
@@ -160,6 +160,8 @@ mod tests {
 
     use super::*;
 
+    type Headers = &'static [(&'static str, &'static str)];
+
     const WRITTEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn conditions_of_a_read() {
         use Verdict::{NotModified, PreconditionFailed};
-        let table: &[(&[(&str, &str)], Verdict)] = &[
+        let table: &[(Headers, Verdict)] = &[
             (&[], PROCEED),
             (&[("if-match", "\"a\"")], PROCEED),
             (&[("if-match", "\"b\", \"a\"")], PROCEED),
@@ -232,7 +234,7 @@ mod tests {
     #[test]
     fn conditions_of_a_write() {
         use Verdict::PreconditionFailed;
-        let table: &[(bool, &[(&str, &str)], Verdict)] = &[
+        let table: &[(bool, Headers, Verdict)] = &[
             (true, &[("if-none-match", "*")], PreconditionFailed),
             (false, &[("if-none-match", "*")], PROCEED),
             (true, &[("if-none-match", "\"a\"")], PreconditionFailed),

@@ -29,7 +29,6 @@ use axum::{
 };
 use larder_assets::{Action, Principal};
 use larder_core::{Code, Fault};
-use serde_json::Value;
 
 use crate::{
     app::Context,
@@ -38,6 +37,7 @@ use crate::{
     call::{Call, Handler, Outcome},
     observe::RouteName,
     problem::Problem,
+    schema::Shape,
 };
 
 /// One line of the table.
@@ -79,7 +79,7 @@ pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) place: Place,
     pub(crate) description: &'static str,
-    pub(crate) schema: fn() -> Value,
+    pub(crate) schema: Shape,
 }
 
 /// Where a parameter stands.
@@ -92,7 +92,7 @@ pub(crate) enum Place {
 /// A body that a route takes.
 pub(crate) struct Payload {
     pub(crate) content_type: &'static str,
-    pub(crate) schema: fn() -> Value,
+    pub(crate) schema: Shape,
     pub(crate) optional: bool,
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct Payload {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) description: &'static str,
-    pub(crate) content: Option<(&'static str, fn() -> Value)>,
+    pub(crate) content: Option<(&'static str, Shape)>,
 }
 
 impl Route {
@@ -123,22 +123,22 @@ impl Route {
 }
 
 /// A parameter of the query.
-const fn query(name: &'static str, description: &'static str, schema: fn() -> Value) -> Parameter {
+const fn query(name: &'static str, description: &'static str, schema: Shape) -> Parameter {
     Parameter { name, place: Place::Query, description, schema }
 }
 
 /// A parameter in a header.
-const fn header(name: &'static str, description: &'static str, schema: fn() -> Value) -> Parameter {
+const fn header(name: &'static str, description: &'static str, schema: Shape) -> Parameter {
     Parameter { name, place: Place::Header, description, schema }
 }
 
 /// A JSON body.
-const fn json_body(schema: fn() -> Value) -> Payload {
+const fn json_body(schema: Shape) -> Payload {
     Payload { content_type: "application/json", schema, optional: false }
 }
 
 /// An answer with a JSON body.
-const fn replies(status: u16, description: &'static str, schema: fn() -> Value) -> Reply {
+const fn replies(status: u16, description: &'static str, schema: Shape) -> Reply {
     Reply { status, description, content: Some(("application/json", schema)) }
 }
 
@@ -259,7 +259,7 @@ impl Context {
 /// Checks that a body's schema has exactly the members that its type reads: a type that refuses
 /// unknown fields names the known ones when it does.
 #[cfg(test)]
-pub(crate) fn assert_same_members<T: serde::de::DeserializeOwned>(schema: &Value) {
+pub(crate) fn assert_same_members<T: serde::de::DeserializeOwned>(schema: &serde_json::Value) {
     let Err(error) = serde_json::from_str::<T>(r#"{"no such field":0}"#) else {
         panic!("the type takes unknown fields");
     };

@@ -288,11 +288,13 @@ async fn show(call: Call) -> Outcome {
     ok(&present::upload(&upload))
 }
 
-/// The upload, if the caller may see it. Whether one of this id exists is not told to others.
+/// The upload, if the caller may see it: by reading, or by writing, since whoever sends files must be
+/// able to ask what became of them. Whether one of this id exists is not told to others.
 pub(super) async fn readable(call: &Call, id: UploadId) -> Result<UploadView, Problem> {
     let upload = call.larder().upload(id).await?;
     let key = upload.asset.as_ref().map_or("", |asset| asset.key.as_str());
-    call.may(Action::Read, Some(&upload.bucket), Some(key)).map_err(|refusal| match refusal.fault.code {
+    let may = |action| call.may(action, Some(&upload.bucket), Some(key));
+    may(Action::Read).or_else(|_| may(Action::Write)).map_err(|refusal| match refusal.fault.code {
         Code::Forbidden => Fault::new(Code::UploadNotFound, format!("there is no upload {id}")).into(),
         _ => refusal,
     })?;
