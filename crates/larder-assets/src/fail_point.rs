@@ -7,6 +7,7 @@
 pub const ALL: &[&str] = &[
     "intake.staged",
     "intake.accepted",
+    "decode.begun",
     "ingest.decoded",
     "commit.intent",
     "commit.moved",

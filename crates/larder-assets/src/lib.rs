@@ -11,6 +11,7 @@ pub mod buckets;
 pub mod credentials;
 pub mod fail_point;
 pub mod intake;
+pub mod isolation;
 pub mod jobs;
 pub mod links;
 pub mod net;

@@ -1,6 +1,6 @@
 //! What an instance of Larder is told once, at start.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use larder_core::limits::{
     BATCH_ITEMS_MAX, HISTORY_LIFE, IDEMPOTENCY_LIFE, ImageLimits, SIGNED_URL_LIFE, SIGNED_URL_LIFE_MAX,
@@ -45,6 +45,11 @@ pub struct Settings {
     /// Bytes of small files that are kept in memory for repeated reads. 64 MiB: three thousand
     /// variants of 20 KB.
     pub hot_cache_bytes: u64,
+    /// The program that tries a suspicious file in a process of its own: one that passes its standard
+    /// input to [`isolation::run_trial`](crate::isolation::run_trial) when called with
+    /// [`isolation::ARGUMENT`](crate::isolation::ARGUMENT). Without it, suspicious files are decoded
+    /// like any other.
+    pub isolator: Option<PathBuf>,
     /// Threads that decode and encode at a time; the machine's cores.
     pub cpu_slots: usize,
 }
@@ -68,6 +73,7 @@ impl Settings {
             batch_items_max: BATCH_ITEMS_MAX,
             import: ImportSettings::default(),
             hot_cache_bytes: 64 << 20,
+            isolator: None,
             cpu_slots: std::thread::available_parallelism().map_or(2, usize::from),
         }
     }

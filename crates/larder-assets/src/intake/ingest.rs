@@ -51,7 +51,7 @@ impl Larder {
                 self.key_for(&bucket, staged.id, incoming.file_name.as_deref(), &bytes.sha256, file_type)?
             }
         };
-        let picture = self.examine(&bucket, &bytes.place, &bytes.sha256, file_type).await?;
+        let picture = self.examine(&bucket, &bytes.place, &bytes.sha256, file_type, false).await?;
         let new = NewBytes {
             staged_at: bytes.place.to_string(),
             fingerprint: bytes.fingerprint.to_string(),
@@ -93,7 +93,7 @@ impl Larder {
         context.progress(0.1, "checking");
         self.begin_processing(&upload).await?;
         let sha256 = upload.sha256.clone().unwrap_or_default();
-        let picture = self.examine(&bucket, &staged_at, &sha256, file_type).await?;
+        let picture = self.examine(&bucket, &staged_at, &sha256, file_type, context.is_suspect()).await?;
         fail_point::reached("ingest.decoded");
         if bucket.policy.deduplicate
             && let Some(ended) = self.adopt_duplicate(&bucket, &upload, &staged_at).await?
@@ -135,6 +135,7 @@ impl Larder {
         staged: &Place,
         sha256: &str,
         file_type: Option<&FileType>,
+        suspect: bool,
     ) -> Result<Option<Picture>, Fault> {
         if !file_type.is_some_and(BucketPolicy::is_picture) {
             return Ok(None);
@@ -142,7 +143,7 @@ impl Larder {
         let began = Instant::now();
         let recipes: Vec<_> =
             self.wanted_at_upload(bucket).await?.into_iter().map(|wanted| wanted.recipe).collect();
-        let loaded = self.decode(staged, bucket.policy.image, recipes.clone()).await?;
+        let loaded = self.decode(staged, bucket.policy.image, recipes.clone(), suspect).await?;
         let (decoded, description) = self
             .pixels()
             .run(move || {

@@ -187,6 +187,11 @@ impl JobContext {
         self.lease
     }
 
+    /// Whether a worker vanished while it worked on this job: by its fault or not.
+    pub fn is_suspect(&self) -> bool {
+        self.job.crashes > 0
+    }
+
     /// Says how far the work is, 0.0 to 1.0; stored with the next heartbeat.
     pub fn progress(&self, progress: f64, stage: &str) {
         *self.shared.progress.write().unwrap_or_else(PoisonError::into_inner) =

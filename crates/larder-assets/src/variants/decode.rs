@@ -4,7 +4,7 @@ use larder_core::{Fault, limits::ImageLimits};
 use larder_image::{Deadline, Decoded, Inspection, Recipe, Source};
 use larder_store::{OpenOptions, Place};
 
-use crate::{larder::Larder, pixels::MemoryShare};
+use crate::{fail_point, larder::Larder, pixels::MemoryShare};
 
 /// A decoded picture with its share of the memory budget.
 pub(crate) struct Loaded {
@@ -16,6 +16,9 @@ pub(crate) struct Loaded {
 impl Larder {
     /// Loads and decodes a file, in full and strictly, once for all `recipes`.
     ///
+    /// `suspect` says that a process ended while it worked on this file: then it is first tried in a
+    /// child process.
+    ///
     /// A worker's slot is taken before the file is loaded and the memory estimate is waited for
     /// before it is decoded, so at most as many files lie in memory as there are slots.
     pub(crate) async fn decode(
@@ -23,6 +26,7 @@ impl Larder {
         at: &Place,
         limits: ImageLimits,
         recipes: Vec<Recipe>,
+        suspect: bool,
     ) -> Result<Loaded, Fault> {
         let slot = self.pixels().slot().await?;
         let opened = self.store().open(at, OpenOptions::default()).await?;
@@ -34,10 +38,14 @@ impl Larder {
             .run(move || larder_image::inspect(&bytes, &limits).map(|inspection| (bytes, inspection)))
             .await??;
         let share = self.pixels().memory(inspection.decode_memory_bytes).await?;
+        if suspect {
+            self.try_in_isolation(&bytes, &limits, &recipes).await?;
+        }
         let decoded = self
             .pixels()
             .run(move || {
                 let _slot = slot;
+                fail_point::reached("decode.begun");
                 let source = Source::open(&bytes, &limits)?;
                 source.decode(&recipes, Deadline::after(limits.decode_time_max()))
             })

@@ -152,7 +152,7 @@ impl Larder {
             return Ok(Vec::new());
         }
         let recipes: Vec<Recipe> = pending.iter().map(|(_, recipe)| recipe.clone()).collect();
-        let renditions = self.render(bucket, asset, recipes).await?;
+        let renditions = self.render(bucket, asset, recipes, context.is_some_and(JobContext::is_suspect)).await?;
         fail_point::reached("variants.rendered");
         let mut made = Vec::new();
         let total = pending.len() as f64;
@@ -176,13 +176,14 @@ impl Larder {
         bucket: &Bucket,
         asset: &AssetRecord,
         recipes: Vec<Recipe>,
+        suspect: bool,
     ) -> Result<Vec<Result<Rendition, Fault>>, Fault> {
         let time = self.settings().image.decode_time_max();
         let (decoded, share) = match self.pixels().take_warm(&asset.sha256, &recipes) {
             Some(warm) => warm,
             None => {
                 let Loaded { decoded, share, .. } =
-                    self.decode(&place(&asset.place)?, bucket.policy.image, recipes.clone()).await?;
+                    self.decode(&place(&asset.place)?, bucket.policy.image, recipes.clone(), suspect).await?;
                 (decoded, share)
             }
         };

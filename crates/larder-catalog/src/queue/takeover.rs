@@ -14,9 +14,12 @@ use crate::{
     tx::{Class, Tx},
 };
 
-/// Times that a job's worker may vanish: the second ends it. A file that kills its process would
-/// otherwise kill one worker after the other.
-pub const JOB_CRASHES_MAX: i64 = 2;
+/// Times that a job's worker may vanish; the last one ends the job.
+///
+/// A vanished worker is not yet the job's fault: machines lose power and people restart services.
+/// Whoever runs a job with `crashes` above zero first tries its dangerous part in a child process,
+/// whose death proves the fault; this maximum is the last resort for what such a trial can't show.
+pub const JOB_CRASHES_MAX: i64 = 10;
 
 /// Most jobs looked at in one go.
 const TAKEN_OVER_MAX: u32 = 100;
@@ -93,8 +96,9 @@ impl Tx {
             };
             let crashes = job.crashes + 1;
             let fault = crashed(&job, crashes);
-            if crashes < JOB_CRASHES_MAX && job.attempts < job.max_attempts && !job.cancel_requested {
-                let next = Next::Queued { at: self.now(), attempts: job.attempts, crashes };
+            if crashes < JOB_CRASHES_MAX && !job.cancel_requested {
+                // The attempt was cut off, it did not fail.
+                let next = Next::Queued { at: self.now(), attempts: job.attempts - 1, crashes };
                 self.end_attempt(&job, Outcome::Lost, Some(&fault), next).await?;
                 taken.requeued.push(job.id);
             } else {

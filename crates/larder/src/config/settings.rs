@@ -269,11 +269,6 @@ pub const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.limits.batch_items),
     },
     Setting {
-        path: "limits.json_bytes", kind: Kind::Bytes, default: Some("1048576"), aliases: &[],
-        doc: "Largest JSON body.",
-        set: |config, raw| raw.read_into(&mut config.limits.json_bytes),
-    },
-    Setting {
         path: "limits.headers_within", kind: Kind::Duration, default: Some("30s"), aliases: &[],
         doc: "Time within which a client must have sent the head of its request; slower ones are cut off.",
         set: |config, raw| raw.read_into(&mut config.limits.headers_within),
