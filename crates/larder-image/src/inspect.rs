@@ -29,8 +29,9 @@ pub struct Inspection {
     pub has_icc: bool,
     /// Whether the metadata tells where the picture was taken.
     pub has_gps: bool,
-    /// Bytes of memory that decoding takes at its peak: the file itself, the decoder's working
-    /// memory and the decoded picture. An upper bound by the header; what a caller reserves.
+    /// Bytes of memory that decoding, and then resizing, takes at its peak: the file itself, the
+    /// decoder's working memory and the decoded picture. An upper bound by the header; what a caller
+    /// reserves. The outputs come on top, which are small beside it.
     pub decode_memory_bytes: u64,
 }
 
@@ -96,15 +97,24 @@ pub struct HeadSummary {
 /// ```
 pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Inspection, Error> {
     let kind = sniff(bytes)?;
-    let inspection = guarded(kind.format, || {
+    let mut inspection = guarded(kind.format, || {
         // The size first: what it forbids needs no further look.
         if let Some((width, height)) = (kind.size)(bytes)? {
             check_size(width, height, limits)?;
         }
         (kind.inspect)(bytes)
     })?;
+    let rendering = bytes.len() as u64 + inspection.pixels() * rendering_bytes_per_pixel(&inspection);
+    inspection.decode_memory_bytes = inspection.decode_memory_bytes.max(rendering);
     check(&inspection, limits)?;
     Ok(inspection)
+}
+
+/// What the decoded picture takes while it is resized: with alpha, a copy whose colours are weighted
+/// by it; without, the rows that are resized in one direction, here for outputs of up to a third of
+/// the source's width.
+fn rendering_bytes_per_pixel(inspection: &Inspection) -> u64 {
+    if inspection.has_alpha { 4 + 4 } else { 3 + 1 }
 }
 
 /// Looks at the first bytes of a file, up to the first MiB, while the rest still comes in. `None`:

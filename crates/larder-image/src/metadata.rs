@@ -2,6 +2,7 @@
 
 use larder_core::FileType;
 
+use crate::formats::jpeg::header as jpeg;
 use crate::formats::reader::u16_be;
 use crate::formats::webp::riff::{self, Chunk};
 use crate::formats::{Format, png};
@@ -45,7 +46,7 @@ fn strip_jpeg(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut orientation = Orientation::UPRIGHT;
     let mut segments = Vec::new();
     let mut position = 2;
-    let scans = loop {
+    let scans_at = loop {
         while bytes.get(position).is_some_and(|&byte| byte != 0xFF) {
             position += 1;
         }
@@ -61,7 +62,7 @@ fn strip_jpeg(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let segment = bytes.get(position..position + length).ok_or_else(|| cut(Format::Jpeg))?;
         let content = segment.get(2..).ok_or_else(|| cut(Format::Jpeg))?;
         if marker == 0xDA {
-            break &bytes[position - 2..];
+            break position - 2;
         }
         position += length;
         if marker == 0xE1 && content.starts_with(b"Exif\0") {
@@ -82,7 +83,8 @@ fn strip_jpeg(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         kept.extend([0xFF, marker]);
         kept.extend(segment);
     }
-    kept.extend(&scans[..scans_end(scans)]);
+    // Whatever follows the end mark (previews, films, further pictures) has metadata of its own.
+    kept.extend(jpeg::scans(bytes, scans_at).ok_or_else(|| cut(Format::Jpeg))?);
     Ok(kept)
 }
 
@@ -96,23 +98,6 @@ fn jpeg_keeps(marker: u8, content: &[u8]) -> bool {
         0xE1..=0xEF | 0xFE => false,
         _ => true,
     }
-}
-
-/// Where the end mark ends: whatever follows (previews, films, further pictures) has metadata of its
-/// own. Scans may be followed by tables and further scans, so only the mark itself counts; it cannot
-/// occur within a scan's data, where `FF` is always followed by `00` or a restart mark.
-fn scans_end(scans: &[u8]) -> usize {
-    let mut position = 0;
-    while let Some(&[first, marker]) = scans.get(position..).and_then(|rest| rest.first_chunk()) {
-        let segment_length = || u16_be(scans, position + 2).map(usize::from);
-        position += match (first, marker) {
-            (0xFF, 0xD9) => return position + 2,
-            // Tables between scans may hold any bytes: over them as a whole.
-            (0xFF, 0xC0..=0xCF | 0xDA..=0xDF | 0xE0..=0xEF | 0xFE) => 2 + segment_length().unwrap_or(0),
-            _ => 1,
-        };
-    }
-    scans.len()
 }
 
 /// The four letters of the chunks that say how a picture looks (PNG third edition, section 11, and

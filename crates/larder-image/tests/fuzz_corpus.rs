@@ -1,9 +1,11 @@
 //! Replays the saved files of every fuzz target. `UPDATE_CORPUS=1` writes the seeds anew.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod scene;
 
-use larder_image::{Deadline, ImageLimits, Recipe, Source, fuzzing};
+use std::path::PathBuf;
+
+use larder_image::fuzzing;
+use scene::{bmp, gif, made};
 
 fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus"))
@@ -30,56 +32,6 @@ fn write_seeds() {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(name), bytes).unwrap();
     }
-}
-
-/// A small picture with edges, a slope and, where asked, transparency: as BMP, which needs no encoder.
-fn bmp(width: i32, height: i32, alpha: bool) -> Vec<u8> {
-    let mut bytes = b"BM\0\0\0\0\0\0\0\0".to_vec();
-    for number in [122, 108, width, height] {
-        bytes.extend(number.to_le_bytes());
-    }
-    bytes.extend([1, 0, 32, 0, 3, 0, 0, 0]);
-    bytes.extend([0; 20]);
-    for mask in [0xFF_0000_u32, 0xFF00, 0xFF, if alpha { 0xFF00_0000 } else { 0 }] {
-        bytes.extend(mask.to_le_bytes());
-    }
-    bytes.resize(122, 0);
-    for y in 0..height {
-        for x in 0..width {
-            let disc = (x - width / 2).pow(2) + (y - height / 2).pow(2) < 30;
-            let opacity = if disc { 255 } else { (x * 9 % 256) as u8 };
-            bytes.extend([(x * 7) as u8, (y * 11) as u8, if disc { 250 } else { 20 }, opacity]);
-        }
-    }
-    bytes
-}
-
-fn made(source: &[u8], recipe: &str) -> Vec<u8> {
-    let recipe: Recipe = recipe.parse().unwrap();
-    let deadline = Deadline::after(Duration::from_secs(60));
-    let source = Source::open(source, &ImageLimits::default()).unwrap();
-    let decoded = source.decode(std::slice::from_ref(&recipe), deadline).unwrap();
-    decoded.render(&[recipe], deadline).remove(0).unwrap().bytes
-}
-
-fn gif() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut encoder =
-        gif::Encoder::new(&mut bytes, 20, 16, &[255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]).unwrap();
-    encoder.set_repeat(gif::Repeat::Infinite).unwrap();
-    for (n, dispose) in
-        [gif::DisposalMethod::Keep, gif::DisposalMethod::Background, gif::DisposalMethod::Previous]
-            .into_iter()
-            .enumerate()
-    {
-        let (width, height) = (20 - 3 * n as u16, 16 - 2 * n as u16);
-        let pixels = (0..usize::from(width * height)).map(|i| ((i / 5 + n) % 4) as u8).collect::<Vec<_>>();
-        let mut frame = gif::Frame::from_indexed_pixels(width, height, pixels, Some(3));
-        (frame.dispose, frame.left, frame.interlaced, frame.delay) = (dispose, n as u16, n == 0, 10);
-        encoder.write_frame(&frame).unwrap();
-    }
-    drop(encoder);
-    bytes
 }
 
 fn tiff<C: tiff::encoder::colortype::ColorType<Inner = u8>>(

@@ -4,7 +4,7 @@ mod avif;
 mod bmp;
 mod canvas;
 mod gif;
-mod jpeg;
+pub(crate) mod jpeg;
 pub(crate) mod png;
 pub(crate) mod reader;
 mod tiff;

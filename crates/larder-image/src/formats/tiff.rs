@@ -236,7 +236,7 @@ mod tests {
     fn sixteen_bits_become_eight_by_rounding() {
         let mut file = std::io::Cursor::new(Vec::new());
         let mut encoder = TiffEncoder::new(&mut file).unwrap();
-        encoder.write_image::<colortype::Gray16>(3, 1, &[0, 0x80FF, 0xFFFF]).unwrap();
+        encoder.write_image::<colortype::Gray16>(3, 1, &[0, 0x81FF, 0xFFFF]).unwrap();
         assert_eq!(decoded(file.get_ref()).unwrap().pixels(), [0, 0x81, 255]);
     }
 

@@ -1,7 +1,8 @@
 //! Resampling with Lanczos3, in the pixels' own (gamma) space as the common image servers do.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3, U8x4};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::Error;
 use crate::picture::{Channels, Picture};
@@ -18,9 +19,26 @@ pub(crate) fn resize(
         return Ok(cut);
     }
     let channels = source.channels();
-    let kind = pixel_type(channels);
-    let input = ImageRef::new(source.width(), source.height(), source.pixels(), kind).map_err(internal)?;
-    let mut output = Image::new(size.0, size.1, kind);
+    let mut pixels = vec![0; size.0 as usize * size.1 as usize * channels.count()];
+    match channels {
+        Channels::Grey => convolve::<U8>(resizer, source, region, size, &mut pixels)?,
+        Channels::Rgb => convolve::<U8x3>(resizer, source, region, size, &mut pixels)?,
+        Channels::Rgba => convolve::<U8x4>(resizer, source, region, size, &mut pixels)?,
+    }
+    Ok(Picture::new(size.0, size.1, channels, pixels).with_profile(source.profile.clone()))
+}
+
+/// The resizer's typed door: its other one compiles every kind of pixel there is into this crate.
+fn convolve<P: PixelTrait>(
+    resizer: &mut Resizer,
+    source: &Picture,
+    region: Region,
+    size: (u32, u32),
+    pixels: &mut [u8],
+) -> Result<(), Error> {
+    let input = TypedImageRef::<P>::from_buffer(source.width(), source.height(), source.pixels())
+        .map_err(internal)?;
+    let mut output = TypedImage::<P>::from_buffer(size.0, size.1, pixels).map_err(internal)?;
     // Rounding must not push the region out of the picture, which the resizer refuses.
     let left = region.x.max(0.0);
     let top = region.y.max(0.0);
@@ -29,17 +47,8 @@ pub(crate) fn resize(
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
         .crop(left, top, width, height)
-        .use_alpha(channels == Channels::Rgba);
-    resizer.resize(&input, &mut output, &options).map_err(internal)?;
-    Ok(Picture::new(size.0, size.1, channels, output.into_vec()).with_profile(source.profile.clone()))
-}
-
-fn pixel_type(channels: Channels) -> PixelType {
-    match channels {
-        Channels::Grey => PixelType::U8,
-        Channels::Rgb => PixelType::U8x3,
-        Channels::Rgba => PixelType::U8x4,
-    }
+        .use_alpha(source.has_alpha());
+    resizer.resize_typed(&input, &mut output, &options).map_err(internal)
 }
 
 fn internal(error: impl std::fmt::Display) -> Error {

@@ -21,6 +21,8 @@ pub(super) struct Header<'a> {
     pub has_xmp_gps: bool,
     /// The colour transform of an Adobe marker.
     pub adobe_transform: Option<u8>,
+    /// Where the first scan's marker is.
+    pub scans_at: usize,
     icc: Vec<(u8, u8, &'a [u8])>,
 }
 
@@ -71,6 +73,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<'_> {
                 if header.width == 0 {
                     return Read::Damaged("a scan comes before its frame");
                 }
+                header.scans_at = position - usize::from(length) - 2;
                 header.waits =
                     content.first().is_some_and(|&count| usize::from(count) < header.sampling.len());
                 return Read::Whole(header);
@@ -147,6 +150,24 @@ impl<'a> Header<'a> {
         let across = u64::from(self.width).div_ceil(8 * horizontal);
         let down = u64::from(self.height).div_ceil(8 * vertical);
         self.sampling.iter().map(|&(h, v)| across * down * 64 * u64::from(h) * u64::from(v)).sum()
+    }
+}
+
+/// The bytes from the first scan's marker up to and with the end mark; `None` if there is no end mark.
+///
+/// It cannot occur within a scan's data, where `FF` is always followed by `00` or a restart mark; the
+/// tables between scans may hold any bytes and are passed over as a whole (T.81, section B.1.1.2).
+pub(crate) fn scans(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let mut position = at;
+    loop {
+        let &[first, marker] = bytes.get(position..)?.first_chunk()?;
+        position += match (first, marker) {
+            (0xFF, 0xD9) => return bytes.get(at..position + 2),
+            (0xFF, 0xC0..=0xCF | 0xDA..=0xDF | 0xE0..=0xEF | 0xFE) => {
+                2 + usize::from(u16_be(bytes, position + 2)?).max(2)
+            }
+            _ => 1,
+        };
     }
 }
 

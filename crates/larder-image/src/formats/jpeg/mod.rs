@@ -1,6 +1,6 @@
 //! JPEG: decoded by zune-jpeg in its strict mode, encoded by jpeg-encoder.
 
-mod header;
+pub(crate) mod header;
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use zune_jpeg::JpegDecoder;
@@ -73,6 +73,10 @@ fn memory_bytes(header: &Header<'_>, file: u64, pixels: u64) -> u64 {
 
 fn decode(bytes: &[u8], inspection: &Inspection, deadline: Deadline) -> Result<Picture, Error> {
     let header = header(bytes)?;
+    // The decoder does not ask for the end mark, without which the file may be cut in its last scan.
+    if header::scans(bytes, header.scans_at).is_none() {
+        return Err(Error::undecodable(Format::Jpeg, "it has no end mark: it is cut"));
+    }
     let colors = match (header.sampling.len(), header.adobe_transform) {
         (1, _) => ColorSpace::Luma,
         (4, Some(2)) => ColorSpace::YCCK,

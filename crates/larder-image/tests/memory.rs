@@ -1,0 +1,128 @@
+//! The memory that inspection announces is what decoding takes, measured at the process.
+//!
+//! Each test is a process of its own under nextest; run together in one process they disturb each
+//! other and measure nothing, so then they do nothing.
+#![cfg(target_os = "linux")]
+
+mod scene;
+
+use larder_image::{ImageLimits, Source};
+use scene::{bmp, later, made};
+
+/// What the allocator and the measuring itself may add.
+const SLACK_BYTES: u64 = 3 << 20;
+
+/// A line of `/proc/self/status`, in bytes.
+fn status(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
+}
+
+fn check(name: &str, file: &[u8]) {
+    if std::env::var_os("NEXTEST").is_none() {
+        return;
+    }
+    let source = Source::open(file, &ImageLimits::default()).unwrap();
+    let announced = source.inspection().decode_memory_bytes;
+    let pixels = f64::from(source.inspection().width_px) * f64::from(source.inspection().height_px);
+    // Sets the high-water mark to what is in use now (proc(5), clear_refs).
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = status("VmRSS:");
+    let decoded = source.decode(&[], later()).unwrap();
+    let taken = status("VmHWM:").saturating_sub(before) + file.len() as u64;
+    drop(decoded);
+    println!(
+        "{name}: announced {:.2}, taken {:.2} bytes a pixel",
+        announced as f64 / pixels,
+        taken as f64 / pixels
+    );
+    assert!(taken <= announced + SLACK_BYTES, "{name}: announced {announced}, taken {taken}");
+}
+
+const SIZE: (i32, i32) = (2_400, 1_600);
+
+#[test]
+fn bmp_takes_what_it_announces() {
+    check("bmp", &bmp(SIZE.0, SIZE.1, true));
+}
+
+#[test]
+fn jpeg_takes_what_it_announces() {
+    check("jpeg", &made(&bmp(SIZE.0, SIZE.1, false), "format:jpeg"));
+}
+
+#[test]
+fn progressive_jpeg_takes_what_it_announces() {
+    let pixels: Vec<u8> = (0..SIZE.0 * SIZE.1 * 3).map(|n| (n / 97 % 256) as u8).collect();
+    let mut file = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut file, 85);
+    encoder.set_progressive(true);
+    encoder.encode(&pixels, SIZE.0 as u16, SIZE.1 as u16, jpeg_encoder::ColorType::Rgb).unwrap();
+    check("progressive jpeg", &file);
+}
+
+#[test]
+fn cmyk_jpeg_takes_what_it_announces() {
+    let pixels: Vec<u8> = (0..SIZE.0 * SIZE.1 * 4).map(|n| (n / 97 % 256) as u8).collect();
+    let mut file = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut file, 85);
+    encoder.encode(&pixels, SIZE.0 as u16, SIZE.1 as u16, jpeg_encoder::ColorType::Cmyk).unwrap();
+    check("cmyk jpeg", &file);
+}
+
+#[test]
+fn png_takes_what_it_announces() {
+    check("png", &made(&bmp(SIZE.0, SIZE.1, false), "format:png"));
+}
+
+#[test]
+fn png_with_alpha_takes_what_it_announces() {
+    check("png with alpha", &made(&bmp(SIZE.0, SIZE.1, true), "format:png"));
+}
+
+#[test]
+fn lossy_webp_takes_what_it_announces() {
+    check("lossy webp", &made(&bmp(SIZE.0, SIZE.1, false), "format:webp"));
+}
+
+#[test]
+fn lossy_webp_with_alpha_takes_what_it_announces() {
+    check("lossy webp with alpha", &made(&bmp(SIZE.0, SIZE.1, true), "format:webp"));
+}
+
+#[test]
+fn lossless_webp_takes_what_it_announces() {
+    check("lossless webp", &made(&bmp(1_200, 800, true), "format:webp,quality:lossless"));
+}
+
+#[test]
+fn avif_takes_what_it_announces() {
+    check("avif", &made(&bmp(1_600, 1_200, true), "format:avif"));
+}
+
+#[test]
+fn gif_takes_what_it_announces() {
+    let pixels = (0..SIZE.0 * SIZE.1).map(|n| (n / 50 % 4) as u8).collect::<Vec<_>>();
+    let mut file = Vec::new();
+    let table = [255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9];
+    let (width, height) = (SIZE.0 as u16, SIZE.1 as u16);
+    let mut encoder = gif::Encoder::new(&mut file, width, height, &table).unwrap();
+    let mut frame = gif::Frame::from_indexed_pixels(width, height, pixels, Some(3));
+    frame.dispose = gif::DisposalMethod::Previous;
+    encoder.write_frame(&frame).unwrap();
+    encoder.write_frame(&frame).unwrap();
+    drop(encoder);
+    check("gif", &file);
+}
+
+#[test]
+fn tiff_takes_what_it_announces() {
+    let pixels: Vec<u16> = (0..SIZE.0 * SIZE.1 * 4).map(|n| (n / 7 % 65_536) as u16).collect();
+    let mut file = std::io::Cursor::new(Vec::new());
+    let encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+    let mut encoder = encoder.with_compression(tiff::encoder::Compression::Lzw);
+    let (width, height) = (SIZE.0 as u32, SIZE.1 as u32);
+    encoder.write_image::<tiff::encoder::colortype::RGBA16>(width, height, &pixels).unwrap();
+    check("tiff", file.get_ref());
+}
