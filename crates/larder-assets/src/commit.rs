@@ -167,23 +167,35 @@ impl Larder {
         };
         self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
         fail_point::reached("commit.intent");
-        match self.move_staged(held, &intent).await {
+        let moved = match self.move_staged(held, &intent).await {
             Err(larder_store::Error::Blocked { .. }) => {
                 intent.target = Place::escaped(bucket.prefix(), &held.key).to_string();
                 self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
-                self.move_staged(held, &intent).await.map_err(|error| before(error.into()))?;
+                self.move_staged(held, &intent).await
             }
-            moved => moved.map_err(|error| before(error.into()))?,
-        }
+            moved => moved,
+        };
+        let fingerprint = match moved {
+            Ok(fingerprint) => fingerprint,
+            // A move may have happened although it failed, at its sync: only bytes that are still in
+            // staging have not moved.
+            Err(error) => {
+                let still_there = matches!(self.lies_at(&intent.bytes.staged_at, None).await, Ok(Some(_)));
+                return Err((error.into(), !still_there));
+            }
+        };
         fail_point::reached("commit.moved");
-        let recorded = self.record_write(bucket, held, intent, job).await.map_err(|fault| (fault, true))?;
+        let recorded = self
+            .record_write(bucket, held, intent, &fingerprint, job)
+            .await
+            .map_err(|fault| (fault, true))?;
         fail_point::reached("commit.recorded");
         Ok(recorded)
     }
 
     /// Moves the bytes. What lies at the place of a new asset without a record is somebody's file:
     /// it is set aside, never overwritten.
-    async fn move_staged(&self, held: &Fence, intent: &WriteIntent) -> larder_store::Result<()> {
+    async fn move_staged(&self, held: &Fence, intent: &WriteIntent) -> larder_store::Result<Fingerprint> {
         let invalid = |fault: Fault| larder_store::Error::Invalid { detail: fault.detail };
         let from = place(&intent.bytes.staged_at).map_err(invalid)?;
         let to = place(&intent.target).map_err(invalid)?;
@@ -194,13 +206,11 @@ impl Larder {
                 let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id)).map_err(invalid)?;
                 tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
                 self.store().rename(&to, &aside, RenameOptions::default()).await?;
-                self.store().rename(&from, &to, RenameOptions { condition: Condition::IfAbsent }).await?;
+                let options = RenameOptions { condition: Condition::IfAbsent };
+                Ok(self.store().rename(&from, &to, options).await?.fingerprint)
             }
-            moved => {
-                moved?;
-            }
+            moved => Ok(moved?.fingerprint),
         }
-        Ok(())
     }
 
     /// Stores the record for bytes that lie at their place.
@@ -209,10 +219,17 @@ impl Larder {
         bucket: &Bucket,
         held: &Fence,
         intent: WriteIntent,
+        moved: &Fingerprint,
         job: Option<&JobContext>,
     ) -> Result<(AssetRecord, bool), Fault> {
-        let target = place(&intent.target)?;
-        let fingerprint = self.store().stat(&target).await?.fingerprint;
+        let fingerprint = self.store().stat(&place(&intent.target)?).await?.fingerprint;
+        if fingerprint != *moved {
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("{}/{} was overwritten while it was stored", held.bucket, held.key),
+            )
+            .remedy("try again"));
+        }
         let created = intent.replaces.is_none();
         let wanted = match intent.bytes.picture {
             Some(_) => self.wanted_at_upload(bucket).await?,
@@ -362,13 +379,13 @@ impl Larder {
         tracing::info!(bucket = %held.bucket, key = %held.key, "settling a write that was cut off");
         match intent {
             Intent::Write(write) => {
-                if self.lies_at(&write.target, Some(&write.bytes.fingerprint)).await?.is_none()
-                    || self.is_recorded(&write).await?
-                {
+                let moved = self.lies_at(&write.target, Some(&write.bytes.fingerprint)).await?;
+                let Some(moved) = moved else { return Ok(Turn::Kept) };
+                if self.is_recorded(&write).await? {
                     return Ok(Turn::Kept);
                 }
                 let bucket = self.bucket(&held.bucket).await?;
-                self.record_write(&bucket, held, *write, None).await?;
+                self.record_write(&bucket, held, *write, &Fingerprint::new(moved), None).await?;
             }
             Intent::Delete { asset_id, version, trash } => {
                 if self.lies_at(&trash, None).await?.is_none() {
@@ -388,7 +405,7 @@ impl Larder {
     }
 
     /// The fingerprint of the bytes at a place, if some are there (and are the expected ones).
-    async fn lies_at(&self, at: &str, expected: Option<&str>) -> Result<Option<String>, Fault> {
+    pub(crate) async fn lies_at(&self, at: &str, expected: Option<&str>) -> Result<Option<String>, Fault> {
         match self.store().stat(&place(at)?).await {
             Ok(stat) => {
                 let found = stat.fingerprint.as_str();

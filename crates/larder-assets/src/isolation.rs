@@ -116,7 +116,8 @@ fn trial() -> Result<(), Box<dyn std::error::Error>> {
 fn confine(limits: &ImageLimits) -> std::io::Result<()> {
     let address_space = ADDRESS_SPACE_BYTES + limits.decode_memory_bytes;
     let seconds = (limits.decode_time_max() + EXTRA_TIME).as_secs();
-    for (resource, maximum) in [(Resource::As, address_space), (Resource::Cpu, seconds), (Resource::Core, 0)] {
+    for (resource, maximum) in [(Resource::As, address_space), (Resource::Cpu, seconds), (Resource::Core, 0)]
+    {
         setrlimit(resource, Rlimit { current: Some(maximum), maximum: Some(maximum) })?;
     }
     Ok(())

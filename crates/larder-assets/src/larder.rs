@@ -56,8 +56,9 @@ pub struct Readiness {
 impl Larder {
     /// Opens Larder over a catalogue, which must be migrated, and a store.
     ///
-    /// On a store of local files this also takes part in the lock by which processes tell whether
-    /// leftovers in staging belong to anyone.
+    /// Mends what earlier processes left that died: see [`Larder::recover`]. On a store of local files
+    /// this also takes part in the lock by which processes tell whether leftovers in staging belong to
+    /// anyone.
     ///
     /// # Errors
     /// The store's folder can't be locked.
@@ -73,7 +74,7 @@ impl Larder {
             Some(path) => Some(StagingLock::take(path).await?),
             None => None,
         };
-        Ok(Self {
+        let larder = Self {
             inner: Arc::new(Inner {
                 guarded: Guarded::new(&settings.import),
                 pixels: PixelPool::new(settings.cpu_slots, settings.image.decode_memory_bytes),
@@ -90,7 +91,9 @@ impl Larder {
                 ambient,
                 links,
             }),
-        })
+        };
+        larder.recover().await?;
+        Ok(larder)
     }
 
     /// What this instance was told at start.

@@ -4,7 +4,8 @@
 //! bytes come in they pass the same checks. This crate answers no HTTP and holds no SQL.
 //!
 //! The way of an upload: [`Larder::accept`] stages and checks it, records it and enqueues the job
-//! [`jobs::ingest`]; that decodes, commits the bytes to their place and enqueues [`jobs::variants`];
+//! [`jobs::ingest_upload`]; that decodes, commits the bytes to their place and enqueues
+//! [`jobs::make_variants`];
 //! [`Larder::read_original`] and [`Larder::read_variant`] hand bytes out.
 
 pub mod buckets;

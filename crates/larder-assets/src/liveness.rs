@@ -24,14 +24,12 @@ impl ProcessName {
         })
     }
 
-    /// Whether this process has certainly ended. False for one on another machine, of which nothing
-    /// is known.
+    /// Whether this process has certainly ended. False for one that this process could not see: on
+    /// another machine, of another boot (two machines may share a name), in another container.
     pub fn is_certainly_dead(&self) -> bool {
         let current = Self::current();
-        if self.host != current.host {
-            return false;
-        }
-        self.boot != current.boot || start_ticks(self.pid) != Some(self.started)
+        let visible = self.host == current.host && self.boot == current.boot;
+        visible && start_ticks(self.pid) != Some(self.started)
     }
 }
 
@@ -63,10 +61,15 @@ fn host() -> String {
     if plain.is_empty() { "unknown".to_owned() } else { plain }
 }
 
-/// The first letters of the kernel's random id of this boot.
+/// The kernel's random id of this boot and the namespace of process ids: what makes a process id
+/// mean the same process.
 fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().chars().take(8).collect()
+    let id: String = id.trim().chars().filter(|c| *c != '-').take(16).collect();
+    let namespace =
+        fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
+    let namespace: String = namespace.chars().filter(char::is_ascii_digit).collect();
+    format!("{id}-{namespace}")
 }
 
 /// When a process started, in clock ticks after boot (proc(5), `/proc/pid/stat`, field 22): process
@@ -99,7 +102,9 @@ mod tests {
         let current = ProcessName::current().clone();
         let reused = ProcessName { started: current.started + 1, ..current.clone() };
         assert!(reused.is_certainly_dead());
-        let remote = ProcessName { host: "elsewhere".to_owned(), ..reused };
+        let remote = ProcessName { host: "elsewhere".to_owned(), ..reused.clone() };
         assert!(!remote.is_certainly_dead());
+        let earlier_boot = ProcessName { boot: "another".to_owned(), ..reused };
+        assert!(!earlier_boot.is_certainly_dead(), "two machines may share a name");
     }
 }

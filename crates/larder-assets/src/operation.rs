@@ -162,10 +162,26 @@ impl Larder {
     /// # Errors
     /// [`Code::JobNotFound`]; [`Code::Conflict`] if it has not ended like that.
     pub async fn retry_job(&self, id: JobId) -> Result<JobView, Fault> {
+        self.refuse_vain_retry(id).await?;
         self.catalog()
             .commit(larder_catalog::Class::Durable, move |tx| Box::pin(async move { tx.retry_job(id).await }))
             .await?;
         self.job(id).await
+    }
+
+    /// A job for an upload that has ended would do nothing: its staged bytes are gone.
+    async fn refuse_vain_retry(&self, id: JobId) -> Result<(), Fault> {
+        let job = self.catalog().job(id).await?.ok_or_else(|| no_job(id))?;
+        let Some(upload) = job.subject.as_deref().and_then(|subject| subject.parse().ok()) else {
+            return Ok(());
+        };
+        match self.catalog().upload(upload).await? {
+            Some(upload) if upload.status.is_final() => {
+                Err(Fault::new(Code::Conflict, format!("the upload {} of this job has ended", upload.id))
+                    .remedy("send the file again"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Cancels a job: at once if it waits, at its next step if it runs.

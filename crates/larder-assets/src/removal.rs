@@ -67,7 +67,10 @@ impl Larder {
         let intent = Intent::Delete { asset_id: asset.id, version: asset.version, trash: trash.to_string() };
         self.declare_intent(&held, &intent).await?;
         if let Err(fault) = self.into_trash(&asset, &trash).await {
-            self.release(&held).await;
+            // A move that failed at its sync may have happened: then the intent stays for recovery.
+            if matches!(self.lies_at(&asset.place, None).await, Ok(Some(_))) {
+                self.release(&held).await;
+            }
             return Err(fault);
         }
         fail_point::reached("delete.trashed");
@@ -154,7 +157,7 @@ impl Larder {
         let bucket = self.bucket(&asset.bucket).await?;
         let held = self.hold(&asset.bucket, &asset.key).await?;
         let restored = self.restore_held(&held, &asset, &trash).await;
-        if restored.is_err() {
+        if restored.is_err() && matches!(self.lies_at(&trash, None).await, Ok(Some(_))) {
             self.release(&held).await;
         }
         let restored = restored?;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use larder_catalog::{AssetRecord, Class, UploadChange, UploadStatus};
+use larder_catalog::{AssetRecord, Class, UploadChange, UploadFilter, UploadStatus};
 use larder_core::{BucketName, Code, Fault, Timestamp};
 use larder_store::ListOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    jobs::JobContext,
+    jobs::{JobContext, ingest_upload::fail_upload, make_variants::MakeVariants},
     larder::{Larder, OWN_FOLDER, place},
     removal::DeleteOptions,
 };
@@ -18,6 +18,10 @@ const BATCH: u32 = 500;
 
 /// Most rounds of one sweep; what remains is taken by the next.
 const ROUNDS_MAX: usize = 10_000;
+
+/// How long after its last change an upload without a job is looked at: between two jobs there is
+/// never more than a commit.
+const STRANDED_AFTER: Duration = Duration::from_secs(120);
 
 /// Age at which bytes in staging that no upload waits for are nobody's, while other processes use
 /// the store. Longer than any upload takes: 100 MiB at 30 KB/s.
@@ -104,7 +108,67 @@ impl Larder {
             return Ok(());
         }
         self.settle_interrupted(true).await?;
+        self.mend_stranded(now).await?;
         report.history += self.forget_history(now).await?;
+        Ok(())
+    }
+
+    /// Ends uploads whose jobs ended without telling them: a process died between the end of a job
+    /// and what follows from it.
+    async fn mend_stranded(&self, now: Timestamp) -> Result<(), Fault> {
+        for status in [UploadStatus::Pending, UploadStatus::Processing] {
+            let filter = UploadFilter { status: Some(status), limit: BATCH, ..UploadFilter::default() };
+            for upload in self.catalog().uploads(&filter).await?.items {
+                if now.since(upload.updated_at) < STRANDED_AFTER {
+                    continue;
+                }
+                let mut subjects = vec![upload.id.to_string()];
+                subjects.extend(upload.asset_id.map(|asset| asset.to_string()));
+                let mut active = false;
+                for subject in &subjects {
+                    active |= !self.catalog().active_jobs_about(subject).await?.is_empty();
+                }
+                if active {
+                    continue;
+                }
+                tracing::warn!(upload = %upload.id, "an upload waited for a job that has ended");
+                match upload.asset_id {
+                    Some(asset_id) => {
+                        let job = MakeVariants { asset_id, upload_id: Some(upload.id), recipes: None };
+                        let fault = Fault::new(
+                            Code::ProcessingCrashed,
+                            "the making of variants ended without a result",
+                        )
+                        .remedy("rebuild the asset's variants");
+                        self.give_variants_up(&job, &fault).await?;
+                    }
+                    None => {
+                        let fault = Fault::new(Code::ProcessingCrashed, "processing ended without a result")
+                            .remedy("send the file again");
+                        fail_upload(self, upload.id, fault).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn complete_upload(&self, id: larder_core::UploadId) -> Result<(), Fault> {
+        let change = UploadChange {
+            status: Some(UploadStatus::Completed),
+            stage: Some("done".to_owned()),
+            progress_percentage: Some(100),
+            ..UploadChange::default()
+        };
+        self.catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.change_upload(id, &[UploadStatus::Pending, UploadStatus::Processing], change)
+                        .await
+                        .map(drop)
+                })
+            })
+            .await?;
         Ok(())
     }
 
@@ -125,6 +189,11 @@ impl Larder {
                 return Ok(());
             }
             for upload in abandoned {
+                if upload.asset_id.is_some() {
+                    // It became an asset; only its variants never ended.
+                    self.complete_upload(upload.id).await?;
+                    continue;
+                }
                 if let Some(staged) = &upload.staging_place {
                     self.store().remove(&place(staged)?).await?;
                 }
@@ -205,6 +274,7 @@ impl Larder {
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
                     tx.expire_idempotency().await?;
+                    tx.forget_idle_places(before).await?;
                     tx.forget_jobs_ended_before(before, 1_000).await
                 })
             })

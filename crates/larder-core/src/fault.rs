@@ -95,7 +95,7 @@ codes! {
     ImageLimitExceeded = "image_limit_exceeded", Invalid;
     /// Decoding took longer than the limit.
     ProcessingTimeout = "processing_timeout", Invalid;
-    /// Processing ended the worker process twice.
+    /// Processing ends the process that does it.
     ProcessingCrashed = "processing_crashed", Invalid;
     /// More files or items in one request than allowed.
     BatchTooLarge = "batch_too_large", Invalid;

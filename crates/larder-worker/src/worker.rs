@@ -46,12 +46,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker. It first mends what dead processes left.
+    /// Starts a worker.
     ///
     /// # Errors
-    /// The catalogue's and the store's, from that mending.
+    /// The catalogue's, from declaring the schedules.
     pub async fn start(larder: Larder, options: WorkerOptions) -> Result<Self, Fault> {
-        larder.recover().await?;
         if options.schedules {
             schedules::declare(&larder).await?;
         }
@@ -73,8 +72,8 @@ impl Worker {
         Ok(Self { stopping, running, main })
     }
 
-    /// Takes no more jobs and lets those that run end, for at most `grace`; the rest are given back
-    /// to the queue. Answers whether all ended.
+    /// Takes no more jobs and lets those that run end, for at most `grace`. What runs longer ends with
+    /// the process and is taken over by another worker. Answers whether all ended.
     pub async fn stop(self, grace: Duration) -> bool {
         self.stopping.cancel();
         let _ = self.main.await;

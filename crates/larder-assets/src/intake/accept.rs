@@ -155,11 +155,6 @@ impl Larder {
     ) -> UploadRecord {
         let now = self.ambient().now();
         let content_type = file_type.map_or("application/octet-stream", |known| known.content_type);
-        let mut metadata = Value::Object(incoming.metadata.clone());
-        if let Some(expires_at) = incoming.expires_at {
-            // Travels with the upload under a name that no application can use.
-            metadata = serde_json::json!({ EXPIRES_AT: expires_at, USER: metadata });
-        }
         UploadRecord {
             id: staged.id,
             bucket: incoming.bucket.clone(),
@@ -180,13 +175,14 @@ impl Larder {
             declared_type: incoming.declared_type.clone(),
             original_filename: incoming.file_name.clone(),
             owner: incoming.owner.clone(),
-            metadata,
+            metadata: Value::Object(incoming.metadata.clone()),
             tags: incoming.tags.clone(),
             door: incoming.door.as_str().to_owned(),
             credential: incoming.credential,
             created_at: now,
             updated_at: now,
             expires_at: now.plus(self.settings().upload_life),
+            asset_expires_at: incoming.expires_at,
             finished_at: None,
         }
     }
@@ -236,19 +232,6 @@ impl Larder {
             })
             .await?;
         Ok(stored)
-    }
-}
-
-const EXPIRES_AT: &str = "\u{1}expires_at";
-const USER: &str = "\u{1}metadata";
-
-/// The user's metadata and the wished expiry of an upload's record.
-pub(crate) fn unpack_metadata(metadata: &Value) -> (Value, Option<larder_core::Timestamp>) {
-    match (metadata.get(EXPIRES_AT), metadata.get(USER)) {
-        (Some(expires_at), Some(user)) => {
-            (user.clone(), expires_at.as_str().and_then(|text| text.parse().ok()))
-        }
-        _ => (metadata.clone(), None),
     }
 }
 

@@ -102,7 +102,6 @@ impl Larder {
         }
         context.check()?;
         context.progress(0.8, "storing");
-        let (metadata, expires_at) = accept::unpack_metadata(&upload.metadata);
         let new = NewBytes {
             staged_at: staged_at.to_string(),
             fingerprint,
@@ -112,9 +111,9 @@ impl Larder {
             content_type: content_type(file_type),
             original_filename: upload.original_filename.clone(),
             owner: upload.owner.clone(),
-            metadata,
+            metadata: upload.metadata.clone(),
             tags: upload.tags.clone(),
-            expires_at,
+            expires_at: upload.asset_expires_at,
             picture,
         };
         match self.commit_bytes(&bucket, &key, new, &condition, Some(id), Some(context)).await {

@@ -30,7 +30,7 @@ impl Larder {
     /// Mends what processes left that died: jobs they worked on are queued again, writes they began
     /// are settled, and if no other process uses the store, leftovers in staging are removed.
     ///
-    /// Called by every process at its start, before it takes work. May be cut off anywhere.
+    /// [`Larder::open`] calls it before anything else. May be cut off anywhere.
     ///
     /// # Errors
     /// The catalogue's and the store's.
@@ -41,7 +41,7 @@ impl Larder {
         let leftovers = match self.staging_lock() {
             Some(lock) if lock.is_alone() => {
                 let removed = self.remove_leftovers().await?;
-                lock.share();
+                lock.share().await;
                 removed
             }
             _ => 0,

@@ -7,7 +7,10 @@
 use std::{
     fs::{File, OpenOptions},
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use larder_core::{Code, Fault};
@@ -16,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 /// A held lock; released by the operating system when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct StagingLock {
-    file: File,
+    file: Arc<File>,
     alone: AtomicBool,
 }
 
@@ -40,11 +43,19 @@ impl StagingLock {
     }
 
     /// Lets others in, after the leftovers are gone.
-    pub(crate) fn share(&self) {
-        if self.alone.swap(false, Ordering::SeqCst)
-            && let Err(error) = flock(&self.file, FlockOperation::LockShared)
-        {
-            tracing::warn!(%error, "the staging lock could not be shared; other processes wait for this one");
+    pub(crate) async fn share(&self) {
+        if !self.alone.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        // Giving up exclusiveness is not atomic (flock(2)): another process may come first and hold
+        // it for the moment of its own recovery, so this can wait.
+        let file = self.file.clone();
+        let shared = tokio::task::spawn_blocking(move || flock(&*file, FlockOperation::LockShared)).await;
+        if !matches!(shared, Ok(Ok(()))) {
+            tracing::warn!(
+                ?shared,
+                "the staging lock could not be shared; other processes wait for this one"
+            );
         }
     }
 }
@@ -62,7 +73,7 @@ fn lock(path: &PathBuf) -> std::io::Result<StagingLock> {
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(StagingLock { file, alone: AtomicBool::new(alone) })
+    Ok(StagingLock { file: Arc::new(file), alone: AtomicBool::new(alone) })
 }
 
 #[cfg(test)]
@@ -75,7 +86,7 @@ mod tests {
         let path = folder.path().join("staging.lock");
         let first = StagingLock::take(path.clone()).await.unwrap();
         assert!(first.is_alone());
-        first.share();
+        first.share().await;
         let second = StagingLock::take(path.clone()).await.unwrap();
         assert!(!first.is_alone() && !second.is_alone());
         drop((first, second));

@@ -113,6 +113,7 @@ impl Larder {
             created_at: now,
             updated_at: now,
             expires_at: now.plus(self.settings().upload_life),
+            asset_expires_at: incoming.expires_at,
             finished_at: None,
         }
     }

@@ -152,7 +152,8 @@ impl Larder {
             return Ok(Vec::new());
         }
         let recipes: Vec<Recipe> = pending.iter().map(|(_, recipe)| recipe.clone()).collect();
-        let renditions = self.render(bucket, asset, recipes, context.is_some_and(JobContext::is_suspect)).await?;
+        let renditions =
+            self.render(bucket, asset, recipes, context.is_some_and(JobContext::is_suspect)).await?;
         fail_point::reached("variants.rendered");
         let mut made = Vec::new();
         let total = pending.len() as f64;
@@ -257,14 +258,19 @@ impl Larder {
     ) -> Result<(), Fault> {
         let (id, version, processing) = (asset.id, asset.version, asset.status == AssetStatus::Processing);
         let made = Arc::new(made);
-        self.catalog()
+        let unrecorded = self
+            .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
                     if let Some(lease) = lease {
                         tx.confirm_lease(lease).await?;
                     }
+                    let mut unrecorded = Vec::new();
                     for made in made.iter() {
-                        tx.finish_variant(made.id, made.result.clone()).await?;
+                        let won = tx.finish_variant(made.id, made.result.clone()).await?;
+                        if let (false, VariantResult::Ready { place, .. }) = (won, &made.result) {
+                            unrecorded.push(place.clone());
+                        }
                     }
                     if processing {
                         let change =
@@ -282,14 +288,28 @@ impl Larder {
                         let completed = tx.change_upload(upload, &[UploadStatus::Processing], change).await;
                         ignore_precondition(completed.map(drop))?;
                     }
-                    match lease {
-                        Some(lease) => tx.finish_job(lease).await,
-                        None => Ok(()),
+                    if let Some(lease) = lease {
+                        tx.finish_job(lease).await?;
                     }
+                    Ok(unrecorded)
                 })
             })
             .await?;
+        self.remove_unrecorded(&unrecorded).await?;
         self.record_cache().forget_variants(asset.id);
+        Ok(())
+    }
+}
+
+impl Larder {
+    /// Removes bytes of variants that lost to another record, or whose asset was replaced or deleted
+    /// meanwhile, unless a record names them.
+    async fn remove_unrecorded(&self, places: &[String]) -> Result<(), Fault> {
+        for at in places {
+            if self.catalog().variants_at_place(&self.settings().store_name, at).await?.is_empty() {
+                self.store().remove(&place(at)?).await?;
+            }
+        }
         Ok(())
     }
 }

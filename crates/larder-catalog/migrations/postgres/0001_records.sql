@@ -111,6 +111,7 @@ CREATE TABLE uploads (
     created_at          BIGINT NOT NULL,
     updated_at          BIGINT NOT NULL,
     expires_at          BIGINT NOT NULL,
+    asset_expires_at    BIGINT,
     finished_at         BIGINT
 );
 CREATE INDEX uploads_by_time ON uploads (created_at, id);

@@ -110,6 +110,7 @@ CREATE TABLE uploads (
     created_at          INTEGER NOT NULL,
     updated_at          INTEGER NOT NULL,
     expires_at          INTEGER NOT NULL,
+    asset_expires_at    INTEGER,
     finished_at         INTEGER
 ) STRICT;
 CREATE INDEX uploads_by_time ON uploads (created_at, id);

@@ -84,6 +84,8 @@ pub struct UploadRecord {
     pub updated_at: Timestamp,
     /// When it counts as abandoned.
     pub expires_at: Timestamp,
+    /// When the asset that it becomes is to be deleted.
+    pub asset_expires_at: Option<Timestamp>,
     /// When it was completed, failed or expired.
     pub finished_at: Option<Timestamp>,
 }
@@ -119,7 +121,7 @@ pub struct UploadChange {
 
 pub(super) const SELECT: &str = "SELECT id, bucket, key, status, stage, progress_percentage, bytes_received, bytes_total, \
     error, asset_id, asset_version, staging_place, sha256, md5, size_bytes, content_type, declared_type, \
-    original_filename, owner, metadata, tags, door, credential, created_at, updated_at, expires_at, finished_at \
+    original_filename, owner, metadata, tags, door, credential, created_at, updated_at, expires_at, asset_expires_at, finished_at \
     FROM uploads ";
 
 impl FromRow for UploadRecord {
@@ -151,6 +153,7 @@ impl FromRow for UploadRecord {
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
             expires_at: row.time("expires_at")?,
+            asset_expires_at: row.opt_time("asset_expires_at")?,
             finished_at: row.opt_time("finished_at")?,
         })
     }
@@ -185,6 +188,7 @@ impl UploadRecord {
             ("created_at", self.created_at.into()),
             ("updated_at", self.updated_at.into()),
             ("expires_at", self.expires_at.into()),
+            ("asset_expires_at", self.asset_expires_at.into()),
             ("finished_at", self.finished_at.into()),
         ]
     }

@@ -168,6 +168,7 @@ impl Engine {
             created_at: self.now(),
             updated_at: self.now(),
             expires_at: self.now().plus(Duration::from_secs(86_400)),
+            asset_expires_at: None,
             finished_at: None,
         }
     }

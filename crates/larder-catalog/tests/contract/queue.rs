@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use larder_catalog::{JOB_CRASHES_MAX, Claim, Enqueued, JobFilter, JobState, Lease, NewJob, Outcome, Result, Retry};
+use larder_catalog::{
+    Claim, Enqueued, JOB_CRASHES_MAX, JobFilter, JobState, Lease, NewJob, Outcome, Result, Retry,
+};
 use larder_core::{Code, Fault, JobId};
 use serde_json::json;
 

@@ -74,6 +74,7 @@ pub fn upload(ambient: &Ambient) -> UploadRecord {
         created_at: now,
         updated_at: now,
         expires_at: now.plus(Duration::from_secs(60)),
+        asset_expires_at: None,
         finished_at: None,
     }
 }

@@ -42,6 +42,7 @@ fn upload(ambient: &Ambient) -> UploadRecord {
         created_at: now,
         updated_at: now,
         expires_at: now.plus(Duration::from_secs(86_400)),
+        asset_expires_at: None,
         finished_at: None,
     }
 }
