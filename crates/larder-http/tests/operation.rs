@@ -117,7 +117,13 @@ async fn jobs_are_listed_cancelled_and_retried() {
     let id = listed["items"][0]["id"].as_str().unwrap().to_owned();
     let cancelled = house.post(&format!("/api/v1/jobs/{id}/cancel")).send().await.is(200).json();
     assert_eq!(cancelled["state"], "cancelled");
-    house.post(&format!("/api/v1/jobs/{id}/retry")).send().await.is(200);
+    // With its job the upload ended, and ended uploads do not come back.
+    house.post(&format!("/api/v1/jobs/{id}/retry")).send().await.refused(409, "conflict");
+    let recipe = json!({ "recipe": "resize:inside:90x90,format:jpeg" });
+    let preset = house.ask(Method::PUT, "/api/v1/presets/keep-small").json(&recipe).send().await.is(200).json();
+    let job = format!("/api/v1/jobs/{}", preset["backfill"].as_str().unwrap());
+    house.post(&format!("{job}/cancel")).send().await.is(200);
+    assert_eq!(house.post(&format!("{job}/retry")).send().await.is(200).json()["state"], "queued");
     house.get("/api/v1/jobs?state=odd").send().await.refused(400, "invalid_request");
     house.get("/api/v1/jobs/0199aaaa-0000-7000-8000-000000000000").send().await.refused(404, "job_not_found");
     assert_eq!(house.get("/api/v1/workers").send().await.is(200).json()["items"], json!([]));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::formats::Format;
+use crate::formats::{Encode, FORMATS, Format};
 use crate::picture::Picture;
 use crate::plan::Plan;
 use crate::steps::{self, STEPS, Step};
@@ -19,58 +19,87 @@ const TEXT_BYTES_MAX: usize = 512;
 /// What an output is encoded as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OutputFormat {
-    /// JPEG.
-    Jpeg,
-    /// PNG.
-    Png,
-    /// WebP, still or animated.
-    Webp,
-    /// AVIF.
-    Avif,
-    /// As the input where that can be encoded, else PNG (WebP for animations that are kept).
+    /// A format of the table that can be encoded.
+    In(Format),
+    /// As the input where that can be encoded, else PNG; an animation that is kept, in the format
+    /// that can hold it.
     Source,
 }
 
+/// The quality of an output whose format follows its source: what JPEG and WebP have.
+const SOURCE_QUALITY: u8 = 85;
+
 impl OutputFormat {
-    const ALL: [Self; 5] = [Self::Jpeg, Self::Png, Self::Webp, Self::Avif, Self::Source];
+    /// Every output format there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let encoded = FORMATS.iter().map(|kind| kind.format).filter(|format| format.can_encode());
+        encoded.map(Self::In).chain([Self::Source])
+    }
 
     /// The name in recipes.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Jpeg => "jpeg",
-            Self::Png => "png",
-            Self::Webp => "webp",
-            Self::Avif => "avif",
+            Self::In(format) => format.name(),
             Self::Source => "source",
+        }
+    }
+
+    /// The extension of a URL for this output: `auto` if what the source comes to decides.
+    pub fn url_extension(self) -> &'static str {
+        match self {
+            Self::In(format) => format.extension(),
+            Self::Source => "auto",
         }
     }
 
     /// The format of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.name() == name)
+        Self::all().find(|format| format.name() == name)
+    }
+
+    /// The names of all, for help texts.
+    pub(crate) fn names() -> String {
+        Self::all().map(Self::name).collect::<Vec<_>>().join(", ")
     }
 
     /// The format that a source of format `source` is encoded as.
     pub fn resolve(self, source: Format, animated: bool) -> Format {
         match self {
-            Self::Jpeg => Format::Jpeg,
-            Self::Png => Format::Png,
-            Self::Webp => Format::Webp,
-            Self::Avif => Format::Avif,
-            Self::Source if animated => Format::Webp,
+            Self::In(format) => format,
+            Self::Source if animated => Format::animated(),
             Self::Source if source.can_encode() => source,
             Self::Source => Format::Png,
         }
     }
 
-    /// What is used where a recipe does not say: JPEG and WebP 85, AVIF 60, at which the three look
-    /// alike; 85 is also what the named sets of earlier applications used.
-    const fn default_quality(self) -> Quality {
+    fn encode(self) -> Option<&'static Encode> {
         match self {
-            Self::Png => Quality::Lossless,
-            Self::Avif => Quality::Lossy(60),
-            Self::Jpeg | Self::Webp | Self::Source => Quality::Lossy(85),
+            Self::In(format) => format.kind().encode.as_ref(),
+            Self::Source => None,
         }
+    }
+
+    /// What is used where a recipe does not say; each format's own, at which they look alike.
+    fn default_quality(self) -> Quality {
+        match self.encode() {
+            Some(encode) => encode.quality.map_or(Quality::Lossless, Quality::Lossy),
+            None => Quality::Lossy(SOURCE_QUALITY),
+        }
+    }
+
+    /// Whether `quality:lossless` is possible.
+    fn has_lossless(self) -> bool {
+        self.encode().is_some_and(|encode| encode.lossless)
+    }
+
+    /// Whether an animation can stay one.
+    fn animates(self) -> bool {
+        self.encode().is_none_or(|encode| encode.animation)
+    }
+
+    /// Whether a colour profile can be kept.
+    fn keeps_profile(self) -> bool {
+        self.encode().is_none_or(|encode| encode.profile)
     }
 }
 
@@ -79,6 +108,9 @@ impl fmt::Display for OutputFormat {
         f.write_str(self.name())
     }
 }
+
+/// What a recipe makes that does not say: the smallest that every browser of today shows.
+const DEFAULT_FORMAT: OutputFormat = OutputFormat::In(Format::Webp);
 
 /// How closely an encoder follows the pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,7 +178,7 @@ impl Recipe {
 
     /// Whether an animation stays one.
     pub fn keeps_animation(&self) -> bool {
-        self.all_frames && matches!(self.format, OutputFormat::Webp | OutputFormat::Source)
+        self.all_frames && self.format.animates()
     }
 
     /// Whether the colours and their profile stay as they are.
@@ -168,7 +200,7 @@ impl Recipe {
         let was_default = self.quality == self.format.default_quality();
         let quality = match self.quality {
             Quality::Lossy(_) if !was_default => self.quality,
-            Quality::Lossless if format == OutputFormat::Webp => self.quality,
+            Quality::Lossless if format.has_lossless() => self.quality,
             _ => format.default_quality(),
         };
         self.rewritten(format, quality)
@@ -206,14 +238,16 @@ impl FromStr for Recipe {
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut slots = parse_steps(text)?;
         let mut settings =
-            Settings { all_frames: false, keep_profile: false, format: OutputFormat::Webp, quality: None };
+            Settings { all_frames: false, keep_profile: false, format: DEFAULT_FORMAT, quality: None };
         for step in slots.iter().flatten() {
             step.settle(&mut settings);
         }
         let Settings { all_frames, keep_profile, format, .. } = settings;
         let quality = settle_quality(format, settings.quality)?;
-        if keep_profile && format == OutputFormat::Avif {
-            return Err(Error::recipe("profile:keep is not possible with format:avif; use profile:srgb"));
+        if keep_profile && !format.keeps_profile() {
+            return Err(Error::recipe(format!(
+                "profile:keep is not possible with format:{format}; use profile:srgb"
+            )));
         }
         let mut canonical = String::new();
         for (kind, slot) in STEPS.iter().zip(&mut slots) {
@@ -272,12 +306,14 @@ fn unknown_step(name: &str) -> Error {
 /// The quality that a format works at. PNG loses nothing whatever is asked for, so that an
 /// application's one quality setting may stand beside any format.
 fn settle_quality(format: OutputFormat, asked: Option<Quality>) -> Result<Quality, Error> {
-    match (format, asked) {
-        (OutputFormat::Png, _) | (_, None) => Ok(format.default_quality()),
-        (OutputFormat::Webp, Some(quality)) | (_, Some(quality @ Quality::Lossy(_))) => Ok(quality),
-        (_, Some(Quality::Lossless)) => Err(Error::recipe(format!(
+    let own = format.default_quality();
+    match asked {
+        None => Ok(own),
+        Some(_) if own == Quality::Lossless => Ok(own),
+        Some(Quality::Lossless) if !format.has_lossless() => Err(Error::recipe(format!(
             "quality:lossless is not possible with format:{format}; use webp or png"
         ))),
+        Some(quality) => Ok(quality),
     }
 }
 
@@ -409,11 +445,16 @@ mod tests {
     fn another_format_takes_its_own_default_but_keeps_an_explicit_quality() {
         let to =
             |text: &str, format| text.parse::<Recipe>().unwrap().with_format(format).unwrap().to_string();
-        assert_eq!(to("format:jpeg", OutputFormat::Avif), "format:avif,quality:60");
-        assert_eq!(to("format:jpeg,quality:70", OutputFormat::Webp), "format:webp,quality:70");
-        assert_eq!(to("format:png", OutputFormat::Jpeg), "format:jpeg,quality:85");
-        assert_eq!(to("blur:2,quality:70", OutputFormat::Png), "blur:2,format:png,quality:lossless");
-        assert!("profile:keep".parse::<Recipe>().unwrap().with_format(OutputFormat::Avif).is_err());
+        assert_eq!(to("format:jpeg", OutputFormat::In(Format::Avif)), "format:avif,quality:60");
+        assert_eq!(to("format:jpeg,quality:70", OutputFormat::In(Format::Webp)), "format:webp,quality:70");
+        assert_eq!(to("format:png", OutputFormat::In(Format::Jpeg)), "format:jpeg,quality:85");
+        assert_eq!(
+            to("blur:2,quality:70", OutputFormat::In(Format::Png)),
+            "blur:2,format:png,quality:lossless"
+        );
+        assert!(
+            "profile:keep".parse::<Recipe>().unwrap().with_format(OutputFormat::In(Format::Avif)).is_err()
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use http::request::Parts;
 use larder_assets::{Action, Bucket, Visibility, links::Signer};
-use larder_core::{Code, Fault, limits::SIGNED_URL_LIFE_MAX};
+use larder_core::{Code, Fault};
 
 use crate::{app::Context, auth, path::query_value};
 
@@ -81,7 +81,8 @@ impl Signed {
         }
         let now = larder.ambient().now().as_millis() / 1_000;
         let seconds_left = self.expires.map(|at| u64::try_from(at - now).unwrap_or_default());
-        let is_bounded = seconds_left.is_some_and(|seconds| seconds <= SIGNED_URL_LIFE_MAX.as_secs());
+        let is_bounded =
+            seconds_left.is_some_and(|seconds| seconds <= larder.settings().signed_url_life_max.as_secs());
         if bucket.policy.visibility == Visibility::Private && !is_bounded {
             return Err(Fault::new(
                 Code::SignatureInvalid,

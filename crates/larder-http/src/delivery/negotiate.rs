@@ -1,23 +1,19 @@
 //! Choosing a picture's format by `Accept` (RFC 9110, section 12.5.1).
 
 use http::{HeaderMap, header};
-use larder_image::OutputFormat;
+use larder_image::Format;
 
-/// Formats that must be named to be chosen: `*/*` and `image/*` are sent by clients that know neither.
-/// The smaller come first.
-const CHOICES: &[(OutputFormat, &str)] =
-    &[(OutputFormat::Avif, "image/avif"), (OutputFormat::Webp, "image/webp")];
-
-/// The formats that the client names, the best first.
-pub(super) fn named(headers: &HeaderMap) -> impl Iterator<Item = OutputFormat> {
-    CHOICES.iter().filter(|(_, media_type)| accepts(headers, media_type)).map(|(format, _)| *format)
+/// The formats that the client names, the best first. They must be named to be chosen: `*/*` and
+/// `image/*` are sent by clients that know none of them.
+pub(super) fn named(headers: &HeaderMap) -> impl Iterator<Item = Format> {
+    Format::negotiated().into_iter().filter(|format| accepts(headers, format.content_type()))
 }
 
 /// What every client shows: JPEG for photos, PNG for whatever may be transparent.
-pub(super) fn fallback(source_type: &str) -> OutputFormat {
+pub(super) fn fallback(source_type: &str) -> Format {
     match source_type {
-        "image/jpeg" => OutputFormat::Jpeg,
-        _ => OutputFormat::Png,
+        "image/jpeg" => Format::Jpeg,
+        _ => Format::Png,
     }
 }
 
@@ -45,8 +41,8 @@ mod tests {
 
     #[test]
     fn only_formats_that_are_named_count_and_the_smallest_first() {
-        use OutputFormat::{Avif, Webp};
-        let table: &[(&str, &[OutputFormat])] = &[
+        use Format::{Avif, Webp};
+        let table: &[(&str, &[Format])] = &[
             ("image/avif,image/webp,image/apng,*/*;q=0.8", &[Avif, Webp]),
             ("image/webp,*/*", &[Webp]),
             ("image/webp;q=0.9, image/avif;q=0.1", &[Avif, Webp]),
@@ -66,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_may_be_transparent_falls_back_to_png() {
-        assert_eq!(fallback("image/jpeg"), OutputFormat::Jpeg);
-        assert_eq!(fallback("image/gif"), OutputFormat::Png);
+        assert_eq!(fallback("image/jpeg"), Format::Jpeg);
+        assert_eq!(fallback("image/gif"), Format::Png);
     }
 }

@@ -138,13 +138,14 @@ async fn negotiated(
     base: &Recipe,
 ) -> Result<(OutputFormat, Recipe), Fault> {
     for format in negotiate::named(&parts.headers) {
-        // AVIF has one frame here; and some recipes can't be made in it.
-        let loses_frames = format == OutputFormat::Avif && base.keeps_animation();
+        // A format of one frame is no choice for an animation; and some recipes can't be made in it.
+        let loses_frames = base.keeps_animation() && !format.animates();
+        let format = OutputFormat::In(format);
         if !loses_frames && let Ok(recipe) = base.with_format(format) {
             return Ok((format, recipe));
         }
     }
-    let format = negotiate::fallback(&source_type(context, asked).await?);
+    let format = OutputFormat::In(negotiate::fallback(&source_type(context, asked).await?));
     Ok((format, base.with_format(format)?))
 }
 
@@ -172,6 +173,8 @@ fn format_of_extension(extension: &str) -> Result<OutputFormat, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use larder_image::Format;
+
     use super::*;
 
     #[test]
@@ -205,10 +208,8 @@ mod tests {
 
     #[test]
     fn extensions_name_formats() {
-        for (extension, format) in
-            [("jpg", OutputFormat::Jpeg), ("jpeg", OutputFormat::Jpeg), ("webp", OutputFormat::Webp)]
-        {
-            assert_eq!(format_of_extension(extension).unwrap(), format);
+        for (extension, format) in [("jpg", Format::Jpeg), ("jpeg", Format::Jpeg), ("webp", Format::Webp)] {
+            assert_eq!(format_of_extension(extension).unwrap(), OutputFormat::In(format));
         }
         assert_eq!(format_of_extension("exe").unwrap_err().code, Code::InvalidRecipe);
         assert_eq!(format_of_extension("svg").unwrap_err().code, Code::InvalidRecipe);

@@ -6,10 +6,7 @@ use larder_assets::{
     Action,
     links::{OWN_KEY, encode_path},
 };
-use larder_core::{
-    BucketName, ObjectKey, Timestamp,
-    limits::{SIGNED_URL_LIFE, SIGNED_URL_LIFE_MAX},
-};
+use larder_core::{BucketName, ObjectKey, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -60,9 +57,11 @@ struct Sign {
 async fn sign(call: Call) -> Outcome {
     let body: Sign = call.json().await?;
     call.may(Action::Sign, Some(&body.bucket), Some(body.key.as_str()))?;
-    let life = body.expires_in_seconds.map_or(SIGNED_URL_LIFE, Duration::from_secs);
-    if life.is_zero() || life > SIGNED_URL_LIFE_MAX {
-        return Err(Problem::invalid("expires_in_seconds is a number from 1 to 604800 (7 days)"));
+    let settings = call.larder().settings();
+    let life = body.expires_in_seconds.map_or(settings.signed_url_life, Duration::from_secs);
+    if life.is_zero() || life > settings.signed_url_life_max {
+        let longest = settings.signed_url_life_max.as_secs();
+        return Err(Problem::invalid(format!("expires_in_seconds is a number from 1 to {longest}")));
     }
     let links = call.larder().links();
     let expires = links.expiry(life);
@@ -101,13 +100,7 @@ async fn extension(call: &Call, body: &Sign, recipe: &str) -> Result<String, Pro
     if let Some(extension) = &body.extension {
         return Ok(extension.clone());
     }
-    Ok(match parsed.format() {
-        larder_image::OutputFormat::Jpeg => "jpg",
-        // What the source comes to is known when it is read.
-        larder_image::OutputFormat::Source => "auto",
-        other => other.name(),
-    }
-    .to_owned())
+    Ok(parsed.format().url_extension().to_owned())
 }
 
 #[cfg(test)]

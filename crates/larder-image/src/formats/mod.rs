@@ -83,6 +83,18 @@ pub(crate) struct Encode {
     pub alpha: bool,
     /// Longest side that the format can express, or that is offered.
     pub side_max_px: u32,
+    /// The lossy quality where a recipe does not say; `None` for a format that loses nothing whatever
+    /// is asked for.
+    pub quality: Option<u8>,
+    /// Whether `quality:lossless` can be asked for.
+    pub lossless: bool,
+    /// Whether a colour profile can be embedded.
+    pub profile: bool,
+    /// Whether an animation stays one.
+    pub animation: bool,
+    /// Place among the formats that are chosen by `Accept` when a client names them, the smallest
+    /// output first; `None` for formats that every client shows.
+    pub negotiated: Option<u8>,
     /// Encodes one picture; its profile, if it still has one, is embedded. Encoders that can be
     /// interrupted stop at the deadline.
     pub still: fn(&Picture, Quality, Deadline) -> Result<Vec<u8>, Error>,
@@ -123,6 +135,27 @@ impl Format {
     /// Whether pictures are encoded in this format.
     pub fn can_encode(self) -> bool {
         self.kind().encode.is_some()
+    }
+
+    /// Formats that are chosen only for clients that name them in `Accept`, the best first: their
+    /// output is smaller, but not every client shows them.
+    pub fn negotiated() -> Vec<Self> {
+        let mut ranked: Vec<(u8, Self)> = FORMATS
+            .iter()
+            .filter_map(|kind| Some((kind.encode.as_ref()?.negotiated?, kind.format)))
+            .collect();
+        ranked.sort();
+        ranked.into_iter().map(|(_, format)| format).collect()
+    }
+
+    /// Whether an animation stays one in this format.
+    pub fn animates(self) -> bool {
+        self.kind().encode.as_ref().is_some_and(|encode| encode.animation)
+    }
+
+    /// The format that animations are kept in: the first that can.
+    pub(crate) fn animated() -> Self {
+        FORMATS.iter().map(|kind| kind.format).find(|format| format.animates()).unwrap_or(Self::Webp)
     }
 
     pub(crate) fn decodable_names() -> String {

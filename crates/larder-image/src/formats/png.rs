@@ -25,7 +25,17 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
-    encode: Some(Encode { version: "png 0.18", alpha: true, side_max_px: 65_535, still: encode }),
+    encode: Some(Encode {
+        version: "png 0.18",
+        alpha: true,
+        side_max_px: 65_535,
+        quality: None,
+        lossless: true,
+        profile: true,
+        animation: false,
+        negotiated: None,
+        still: encode,
+    }),
 };
 
 /// Bytes that chunks beside the pixels (profile, text) may take, decompressed. 16 MiB: four times the

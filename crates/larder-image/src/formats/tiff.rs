@@ -129,6 +129,8 @@ struct Samples<'a> {
 enum Raw<'a> {
     Bytes(&'a [u8]),
     Words(&'a [u16]),
+    /// Signed words, of which the negative ones are blacker than black.
+    SignedWords(&'a [i16]),
 }
 
 impl<'a> Samples<'a> {
@@ -141,11 +143,13 @@ impl<'a> Samples<'a> {
         let (raw, unit) = match raw {
             DecodingResult::U8(bytes) => (Raw::Bytes(bytes), 1),
             DecodingResult::U16(words) => (Raw::Words(words), 2),
-            _ => return Err(Error::unsupported("TIFF with samples of more than 16 bits, signed or real")),
+            DecodingResult::I16(words) => (Raw::SignedWords(words), 2),
+            _ => return Err(Error::unsupported("TIFF with samples of more than 16 bits, or real")),
         };
         let length = match &raw {
             Raw::Bytes(bytes) => bytes.len(),
             Raw::Words(words) => words.len() * 2,
+            Raw::SignedWords(words) => words.len() * 2,
         };
         if length < layout.complete_len {
             return Err(Error::undecodable(Format::Tiff, "planes are missing"));
@@ -178,6 +182,7 @@ impl<'a> Samples<'a> {
         let start = plane * self.plane + y * self.row;
         match &self.raw {
             Raw::Words(words) => words[start + place],
+            Raw::SignedWords(words) => words[start + place].max(0).unsigned_abs(),
             Raw::Bytes(bytes) if self.bits == 8 => bytes[start + place].into(),
             Raw::Bytes(bytes) => (0..self.bits).fold(0, |value, n| {
                 let bit = place * self.bits + n;
@@ -189,7 +194,8 @@ impl<'a> Samples<'a> {
     /// The first `count` samples of every pixel, interleaved, as 8 bits.
     fn all(&self, count: usize) -> Vec<u8> {
         let mut pixels = Vec::with_capacity(self.width * self.height * count);
-        let top = u32::from(u16::MAX) >> (16 - self.bits.min(16));
+        let sign = usize::from(matches!(self.raw, Raw::SignedWords(_)));
+        let top = u32::from(u16::MAX) >> (16 - self.bits.min(16) + sign);
         for y in 0..self.height {
             for x in 0..self.width {
                 for n in 0..count {

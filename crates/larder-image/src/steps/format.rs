@@ -7,8 +7,8 @@ use crate::recipe::{OutputFormat, Settings};
 
 pub(super) const KIND: StepKind = StepKind {
     name: "format",
-    doc: "`jpeg`, `png`, `webp` (default), `avif`, or `source`: as the input where that can be encoded, \
-          else PNG (WebP for animations that are kept).",
+    doc: "An output format (`webp` unless given), or `source`: as the input where that can be encoded, else \
+          PNG; an animation that is kept, in the format that can hold it.",
     example: "format:webp",
     parse,
 };
@@ -17,7 +17,8 @@ pub(super) const KIND: StepKind = StepKind {
 struct To(OutputFormat);
 
 fn parse(argument: &str) -> Result<Box<dyn Step>, StepError> {
-    let format = OutputFormat::named(argument).ok_or("wants jpeg, png, webp, avif or source")?;
+    let format =
+        OutputFormat::named(argument).ok_or_else(|| format!("wants one of {}", OutputFormat::names()))?;
     Ok(Box::new(To(format)))
 }
 

@@ -67,12 +67,7 @@ impl Embedded {
             }
             (None, None) => return Ok(None),
         };
-        let extension = match recipe.format() {
-            larder_image::OutputFormat::Jpeg => "jpg",
-            // What the source comes to is known when it is read.
-            larder_image::OutputFormat::Source => "auto",
-            other => other.name(),
-        };
+        let extension = recipe.format().url_extension();
         Ok(Some((text, extension)))
     }
 }

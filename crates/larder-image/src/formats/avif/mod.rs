@@ -30,7 +30,17 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
-    encode: Some(Encode { version: "ravif 0.13 speed 10", alpha: true, side_max_px: 16_383, still: encode }),
+    encode: Some(Encode {
+        version: "ravif 0.13 speed 10",
+        alpha: true,
+        side_max_px: 16_383,
+        quality: Some(60),
+        lossless: false,
+        profile: false,
+        animation: false,
+        negotiated: Some(1),
+        still: encode,
+    }),
 };
 
 /// Pixels of a picture that is encoded. The encoder cannot be interrupted; at this size, that of a

@@ -66,12 +66,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Header, Error> {
     }
     let compression = if length >= 20 { u32_le(bytes, 30).ok_or_else(cut)? } else { 0 };
     let packing = match (compression, bits) {
-        (0, 1 | 2 | 4 | 8 | 24) => Packing::Plain,
+        (0, 1 | 4 | 8 | 24) => Packing::Plain,
         (0, 16) => Packing::Masks([0x7C00, 0x03E0, 0x001F, 0]),
         (0, 32) => Packing::Masks([0xFF_0000, 0xFF00, 0xFF, 0]),
         (1, 8) => Packing::Rle8,
         (2, 4) => Packing::Rle4,
-        (3 | 6, 16 | 32) => Packing::Masks(masks(bytes, length, compression)?),
+        (3 | 6, 16 | 32) => Packing::Masks(masks(bytes, length, compression, bits)?),
         // 4 and 5 are JPEG and PNG within BMP, for printers alone.
         (0..=6, _) => {
             return Err(Error::unsupported(format!("BMP with {bits} bits and compression {compression}")));
@@ -100,10 +100,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Header, Error> {
 }
 
 /// The masks lie behind a header of 40 bytes, or within the longer ones, at the same place.
-fn masks(bytes: &[u8], length: usize, compression: u32) -> Result<[u32; 4], Error> {
+fn masks(bytes: &[u8], length: usize, compression: u32, bits: u16) -> Result<[u32; 4], Error> {
     let mask = |n: usize| u32_le(bytes, 54 + 4 * n).ok_or_else(|| damaged("it is cut within its masks"));
     let has_alpha = length >= 56 || compression == 6;
     let masks = [mask(0)?, mask(1)?, mask(2)?, if has_alpha { mask(3)? } else { 0 }];
+    if bits == 16 && masks[3] != 0 {
+        // Few programs write these and fewer agree on what they show.
+        return Err(Error::unsupported("BMP with 16 bits and alpha"));
+    }
     for (n, mask) in masks.iter().enumerate() {
         let contiguous =
             mask.checked_shr(mask.trailing_zeros()).is_none_or(|ones| ones & ones.wrapping_add(1) == 0);
@@ -124,10 +128,13 @@ fn palette(
 ) -> Result<Vec<[u8; 3]>, Error> {
     let size = if old { 3 } else { 4 };
     let most = 1_usize << bits;
+    if used as usize > most {
+        return Err(damaged("it has more colours than its pixels can name"));
+    }
     let announced = if used == 0 { most } else { used as usize };
     // The colours end where the pixels begin, whatever the header says.
     let room = pixels_at.saturating_sub(at) / size;
-    let count = announced.min(most).min(room);
+    let count = announced.min(room);
     let table = bytes.get(at..at + count * size).ok_or_else(|| damaged("it is cut within its colours"))?;
     if count == 0 {
         return Err(damaged("it has no colours"));

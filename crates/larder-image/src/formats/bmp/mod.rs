@@ -13,7 +13,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     name: "bmp",
     content_type: "image/bmp",
     extension: "bmp",
-    doc: "In: 1 to 32 bits, palette, masks, runs (RLE4, RLE8), rows from the top or the bottom.",
+    doc: "In: 1, 4, 8, 16, 24 and 32 bits, palette, masks, runs (RLE4, RLE8), rows from the top or the bottom.",
     size: |head| Ok(header::size(head)?.map(|(width, height, _)| (width, height))),
     inspect,
     decode,
@@ -191,12 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn runs_and_gaps_are_unpacked() {
-        // Three of colour 1, end of row, one of colour 1 after a gap of one, end.
-        let data = [3, 1, 0, 0, 0, 2, 1, 0, 1, 1, 0, 1];
+    fn runs_are_unpacked() {
+        // Three of colour 1, end of row, a literal run of three, end.
+        let data = [3, 1, 0, 0, 0, 3, 0, 1, 0, 0, 0, 1];
         let picture = decoded(&file((3, 2), 8, 1, TWO_COLORS, &data)).unwrap();
-        assert_eq!(picture.row(1), [0, 0, 255, 0, 0, 255, 0, 0, 255]);
-        assert_eq!(picture.row(0), [255, 0, 0, 0, 0, 255, 255, 0, 0]);
+        assert_eq!(picture.row(1), [0, 255, 0, 0, 255, 0, 0, 255, 0]);
+        assert_eq!(picture.row(0), [255, 0, 0, 0, 255, 0, 255, 0, 0]);
+        // Nibbles: two of colours 0 and 1, then a literal one.
+        let data = [2, 0x01, 0, 3, 0x10, 0x10, 0, 1];
+        let picture = decoded(&file((5, 1), 4, 2, TWO_COLORS, &data)).unwrap();
+        assert_eq!(
+            picture.pixels().chunks(3).map(|pixel| pixel[1] / 255).collect::<Vec<_>>(),
+            [0, 1, 1, 0, 1]
+        );
+    }
+
+    #[test]
+    fn pixels_that_no_run_reaches_are_refused() {
+        let early = [2, 1, 0, 0, 3, 1, 0, 1];
+        let gap = [1, 1, 0, 2, 1, 0, 1, 1, 0, 0, 3, 1, 0, 1];
+        for data in [&early[..], &gap] {
+            assert!(decoded(&file((3, 2), 8, 1, TWO_COLORS, data)).is_err());
+        }
     }
 
     #[test]

@@ -4,33 +4,33 @@ use super::damaged;
 use super::header::{Header, Packing};
 use crate::{Deadline, Error};
 
-/// The indices, in the order of the file's rows; pixels that no run reaches have index 0.
+/// The indices, in the order of the file's rows.
+///
+/// Gaps are allowed by the format, but not what shows in them; programs disagree, so a picture with
+/// gaps is refused.
 pub(super) fn unpack(data: &[u8], header: &Header, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let (width, height) = (header.width as usize, header.height as usize);
     let nibbles = header.packing == Packing::Rle4;
-    let mut indices = vec![0; width * height];
-    let (mut x, mut y) = (0, 0);
+    let mut indices = Vec::with_capacity(width * height);
     let mut rest = data;
     let cut = || damaged("its runs end without an end mark");
+    // The end of the row that is being filled; a row's own end mark may follow it or not.
+    let mut row_end = width;
     loop {
         let Some((&[count, value], after)) = rest.split_first_chunk() else { return Err(cut()) };
         rest = after;
         let run = match (count, value) {
             (0, 0) => {
                 deadline.check()?;
-                (x, y) = (0, y + 1);
-                continue;
-            }
-            (0, 1) => return Ok(indices),
-            (0, 2) => {
-                let (&[right, up], after) = rest.split_first_chunk().ok_or_else(cut)?;
-                rest = after;
-                (x, y) = (x + usize::from(right), y + usize::from(up));
-                if x > width || y >= height {
-                    return Err(damaged("a gap leads out of the picture"));
+                if indices.len() != row_end {
+                    return Err(damaged("a row ends early"));
                 }
+                row_end += width;
                 continue;
             }
+            (0, 1) if indices.len() == width * height => return Ok(indices),
+            (0, 1) => return Err(damaged("its runs end early")),
+            (0, 2) => return Err(damaged("it has gaps")),
             (0, literal) => {
                 let count = usize::from(literal);
                 let bytes = if nibbles { count.div_ceil(2) } else { count };
@@ -41,13 +41,10 @@ pub(super) fn unpack(data: &[u8], header: &Header, deadline: Deadline) -> Result
             }
             (count, _) => Run { count: count.into(), values: &[value], repeats: true },
         };
-        if y >= height || x + run.count > width {
+        if indices.len() + run.count > row_end.min(width * height) {
             return Err(damaged("a run reaches beyond its row"));
         }
-        for (n, index) in indices[y * width + x..][..run.count].iter_mut().enumerate() {
-            *index = run.at(n, nibbles);
-        }
-        x += run.count;
+        indices.extend((0..run.count).map(|n| run.at(n, nibbles)));
     }
 }
 

@@ -50,6 +50,33 @@ pub(super) fn summarise(bytes: &[u8]) -> Result<Summary, Error> {
     }
 }
 
+/// The size of the canvas: the screen, or what the first frame takes where that is larger, as
+/// browsers show it. `None` if the bytes end before the first frame.
+pub(super) fn canvas(bytes: &[u8]) -> Result<Option<(u32, u32)>, Error> {
+    let mut walk = Walk { bytes, position: 13 + table_bytes(bytes.get(10).copied()) };
+    let Some((width, height)) = u16_le(bytes, 6).zip(u16_le(bytes, 8)) else { return Ok(None) };
+    while let Ok(kind) = walk.byte() {
+        match kind {
+            0x2C => {
+                let Ok(descriptor) = walk.take(9) else { return Ok(None) };
+                let end = |from: usize, length: usize| {
+                    let number = |at| u16_le(descriptor, at).map_or(0, u32::from);
+                    number(from) + number(length)
+                };
+                return Ok(Some((end(0, 4).max(width.into()), end(2, 6).max(height.into()))));
+            }
+            0x21 => {
+                if walk.byte().and_then(|_| walk.skip_sub_blocks()).is_err() {
+                    return Ok(None);
+                }
+            }
+            0x3B => return Err(damaged("it has no frame")),
+            _ => return Err(damaged("a block of unknown kind")),
+        }
+    }
+    Ok(None)
+}
+
 /// Bytes of the colour table that flags announce.
 fn table_bytes(flags: Option<u8>) -> usize {
     match flags {

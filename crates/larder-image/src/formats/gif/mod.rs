@@ -5,7 +5,6 @@ mod blocks;
 use ::gif::{DecodeOptions, DecodingError, DisposalMethod, MemoryLimit};
 
 use super::canvas::{Canvas, Patch};
-use super::reader::u16_le;
 use super::{Format, FormatKind, Frame};
 use crate::deadline::DeadlineReader;
 use crate::icc;
@@ -30,7 +29,7 @@ const SHORTEST_MS: u32 = 20;
 const SHOWN_INSTEAD_MS: u32 = 100;
 
 fn size(head: &[u8]) -> Result<Option<(u32, u32)>, Error> {
-    let size = u16_le(head, 6).zip(u16_le(head, 8)).map(|(width, height)| (width.into(), height.into()));
+    let size = blocks::canvas(head)?;
     if size.is_some_and(|(width, height)| width == 0 || height == 0) {
         return Err(Error::undecodable(Format::Gif, "its screen has no pixels"));
     }

@@ -26,7 +26,17 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
-    encode: Some(Encode { version: "jpeg-encoder 0.7", alpha: false, side_max_px: 65_535, still: encode }),
+    encode: Some(Encode {
+        version: "jpeg-encoder 0.7",
+        alpha: false,
+        side_max_px: 65_535,
+        quality: Some(85),
+        lossless: false,
+        profile: true,
+        animation: false,
+        negotiated: None,
+        still: encode,
+    }),
 };
 
 /// Scans of a progressive file. Encoders write about ten; each costs a pass over the picture.

@@ -21,7 +21,17 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: Some(animate),
-    encode: Some(Encode { version: "libwebp 1.6", alpha: true, side_max_px: 16_383, still: encode }),
+    encode: Some(Encode {
+        version: "libwebp 1.6",
+        alpha: true,
+        side_max_px: 16_383,
+        quality: Some(85),
+        lossless: true,
+        profile: true,
+        animation: true,
+        negotiated: Some(2),
+        still: encode,
+    }),
 };
 
 fn damaged(reason: &str) -> Error {

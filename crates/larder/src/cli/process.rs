@@ -1,0 +1,34 @@
+//! Arguments of the commands that stay: `serve` and `worker`.
+
+use clap::{Args, ValueEnum};
+
+/// Run the server.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// What this process does: answer HTTP and run jobs, or answer HTTP alone
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub role: Role,
+    /// Address and port; overrides the file and LARDER_LISTEN
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+/// What a serving process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Answer HTTP and run jobs.
+    All,
+    /// Answer HTTP alone; jobs wait for `larder worker`.
+    Api,
+}
+
+/// Run jobs without answering HTTP.
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// Queues to serve, separated by commas (default: all)
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub queues: Vec<String>,
+    /// Jobs at a time (default: one a processor)
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+}
