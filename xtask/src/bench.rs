@@ -12,12 +12,14 @@ use crate::{
 
 pub const TASK: Task = Task {
     name: "bench",
-    arguments: "[bench] [its options]",
+    arguments: "[image|delivery|intake|start] [--pairs N]",
     doc: "the figures of docs/benchmarks.md, paired against the peers",
     run: bench,
 };
 
 fn bench(arguments: &[String]) -> Result<()> {
+    // The server that is measured; the benches look for it beside their own program.
+    run("larder", &mut cargo(["build", "--release", "--package", "larder"]))?;
     let mut command = cargo(["run", "--release", "--package", "larder-bench", "--"]);
     run("bench", command.args(arguments))
 }
