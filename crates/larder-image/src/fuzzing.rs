@@ -8,8 +8,11 @@ use crate::{
     Deadline, Error, Format, ImageLimits, Recipe, RecipeRef, Source, inspect, inspect_head, strip_metadata,
 };
 
+/// A target: its name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target by its name, which is also the folder of its saved files.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("jpeg", |bytes| image(Format::Jpeg, bytes)),
     ("png", |bytes| image(Format::Png, bytes)),
     ("gif", |bytes| image(Format::Gif, bytes)),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use moxcms::{ColorProfile, DataColorSpace, Layout, RenderingIntent, TransformOptions};
+use moxcms::{
+    CmsError, ColorProfile, DataColorSpace, Layout, RenderingIntent, TransformExecutor, TransformOptions,
+};
 
 use crate::Error;
 use crate::picture::{Channels, Picture};
@@ -11,8 +13,8 @@ use crate::picture::{Channels, Picture};
 /// tables of a larger one are not worth their time.
 pub(crate) const PROFILE_BYTES_MAX: usize = 4 << 20;
 
-/// The profile of a file as it is kept with the pixels: `None` for sRGB itself and for what is no
-/// usable profile of a picture with these channels (which is shown as sRGB, as browsers do).
+/// The profile of a file as it is kept with the pixels: `None` for sRGB itself, and for what cannot be
+/// converted from (which is shown as sRGB, as browsers do).
 pub(crate) fn usable(profile: Option<Vec<u8>>, channels: Channels) -> Option<Arc<[u8]>> {
     let bytes = profile.filter(|bytes| bytes.len() <= PROFILE_BYTES_MAX)?;
     let parsed = ColorProfile::new_from_slice(&bytes).ok()?;
@@ -20,25 +22,31 @@ pub(crate) fn usable(profile: Option<Vec<u8>>, channels: Channels) -> Option<Arc
         Channels::Grey => parsed.color_space == DataColorSpace::Gray,
         Channels::Rgb | Channels::Rgba => parsed.color_space == DataColorSpace::Rgb,
     };
-    (fits && !is_srgb(&parsed)).then(|| bytes.into())
+    let transform = if fits { transform(&parsed, channels).ok()? } else { return None };
+    (channels == Channels::Grey || !changes_nothing(&*transform, channels)).then(|| bytes.into())
 }
 
-/// Whether the profile says sRGB, by its numbers: names are too many and not to be believed.
-fn is_srgb(profile: &ColorProfile) -> bool {
-    if profile.color_space != DataColorSpace::Rgb || !profile.is_matrix_shaper() {
-        return false;
-    }
-    // What counts is what the conversion would do: nothing, to within a rounding.
-    let probe: Vec<u8> =
-        (0..=255).step_by(15).flat_map(|n: u16| [n as u8, (255 - n) as u8, (n / 2) as u8]).collect();
+/// Whether a conversion is none, to within a rounding. What a profile is called says nothing about
+/// that: sRGB has too many names.
+fn changes_nothing(transform: &Transform, channels: Channels) -> bool {
+    let alpha = if channels == Channels::Rgba { &[255][..] } else { &[] };
+    let tones = (0..=255).step_by(15).map(|tone: u8| [tone, 255 - tone, tone / 2]);
+    let probe: Vec<u8> = tones.flat_map(|tones| [&tones, alpha].concat()).collect();
     let mut converted = vec![0; probe.len()];
-    let Ok(transform) =
-        profile.create_transform_8bit(Layout::Rgb, &ColorProfile::new_srgb(), Layout::Rgb, options())
-    else {
-        return false;
-    };
     transform.transform(&probe, &mut converted).is_ok()
         && probe.iter().zip(&converted).all(|(a, b)| a.abs_diff(*b) <= 2)
+}
+
+type Transform = dyn TransformExecutor<u8> + Send + Sync;
+
+/// The conversion to sRGB. Grey comes out as three equal channels.
+fn transform(source: &ColorProfile, channels: Channels) -> Result<Arc<Transform>, CmsError> {
+    let (from, to) = match channels {
+        Channels::Grey => (Layout::Gray, Layout::Rgb),
+        Channels::Rgb => (Layout::Rgb, Layout::Rgb),
+        Channels::Rgba => (Layout::Rgba, Layout::Rgba),
+    };
+    source.create_transform_8bit(from, &ColorProfile::new_srgb(), to, options())
 }
 
 fn options() -> TransformOptions {
@@ -53,14 +61,8 @@ pub(crate) fn to_srgb(picture: Picture) -> Result<Picture, Error> {
     let Some(profile) = picture.profile.clone() else { return Ok(picture) };
     let source = ColorProfile::new_from_slice(&profile).map_err(internal)?;
     let (width, height, channels) = (picture.width(), picture.height(), picture.channels());
-    let (from, to, count) = match channels {
-        // Grey comes out as three equal channels, of which one is kept.
-        Channels::Grey => (Layout::Gray, Layout::Rgb, 3),
-        Channels::Rgb => (Layout::Rgb, Layout::Rgb, 3),
-        Channels::Rgba => (Layout::Rgba, Layout::Rgba, 4),
-    };
-    let transform =
-        source.create_transform_8bit(from, &ColorProfile::new_srgb(), to, options()).map_err(internal)?;
+    let transform = transform(&source, channels).map_err(internal)?;
+    let count = channels.count().max(3);
     let mut converted = vec![0; width as usize * height as usize * count];
     transform.transform(picture.pixels(), &mut converted).map_err(internal)?;
     if channels == Channels::Grey {

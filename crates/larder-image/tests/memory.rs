@@ -19,6 +19,7 @@ fn status(name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are the point of looking at a run")]
 fn check(name: &str, file: &[u8]) {
     if std::env::var_os("NEXTEST").is_none() {
         return;

@@ -53,7 +53,7 @@ pub struct FormatKind {
     /// What is decoded and encoded, for help texts.
     pub doc: &'static str,
     /// Width and height as stored, from the first bytes of a file; `None` if they show later.
-    pub(crate) size: fn(&[u8]) -> Result<Option<(u32, u32)>, Error>,
+    pub(crate) size: Size,
     /// What the header of a whole file says.
     pub(crate) inspect: fn(&[u8]) -> Result<Inspection, Error>,
     /// The picture or the first frame as stored, after the whole file was decoded strictly.
@@ -63,6 +63,9 @@ pub struct FormatKind {
     /// How to encode, where that is offered.
     pub(crate) encode: Option<Encode>,
 }
+
+/// Width and height, where the bytes already show them.
+pub(crate) type Size = fn(&[u8]) -> Result<Option<(u32, u32)>, Error>;
 
 /// Gives every frame, composed to the whole canvas, to the function in its last argument.
 pub(crate) type Animate =

@@ -1,33 +1,45 @@
-//! A place in which a decoder may panic that must not unwind.
+//! A place in which a decoder may panic that cannot unwind.
 //!
 //! The AV1 decoder is Rust, but its only door is functions with the C calling convention, through
 //! which a panic does not unwind: it would end the process. So each decode runs on a thread of its
-//! own. When that thread panics, the panic hook reports it to the waiting caller and then keeps the
-//! thread for ever, before any unwinding begins. What the thread held stays lost; after
-//! [`LOST_MAX`] such threads the format is refused until the next start. A lost thread also keeps the
-//! hook in use: programs that change the panic hook do so before the first picture.
+//! own. A panic unwinds as far as that door, freeing what lies behind it; there the runtime calls the
+//! panic hook a last time before it would abort, and the hook reports to the waiting caller and keeps
+//! the thread for ever. What the decoder still held stays lost; after [`LOST_MAX`] such threads the
+//! format is refused until the next start.
+//!
+//! A lost thread also keeps the hook in use: programs that change the panic hook do so before the
+//! first picture.
 
-use std::cell::Cell;
-use std::panic;
+use std::cell::RefCell;
+use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 
+use crate::guard::guarded;
 use crate::{Deadline, Error, Format};
 
-/// Threads that may be lost. Each keeps the memory of one decode; four are half of a small machine.
-const LOST_MAX: usize = 4;
+/// Threads that may be lost. Each keeps what is left of one decode, its context and its planes.
+const LOST_MAX: usize = 16;
 
-/// Stack of a decoding thread: the decoder's own default for its workers is 1 MiB with C frames.
+/// Stack of a decoding thread: enough for the decoder's frames, of which the deepest have tables of
+/// some hundred KiB.
 const STACK_BYTES: usize = 8 << 20;
 
 static LOST: AtomicUsize = AtomicUsize::new(0);
 static HOOK: Once = Once::new();
 
+/// What a decoding thread has for the case that it panics.
+struct Report {
+    /// Tells the caller that the thread is lost; dropped when it is not.
+    lost: Sender<String>,
+    /// The message of the panic that is unwinding.
+    message: String,
+}
+
 thread_local! {
-    /// How a decoding thread tells its caller that it is lost.
-    static REPORT: Cell<Option<Sender<String>>> = const { Cell::new(None) };
+    static REPORT: RefCell<Option<Report>> = const { RefCell::new(None) };
 }
 
 /// Runs `work` in a cell and waits for it until the deadline. Work that goes on longer is abandoned
@@ -37,21 +49,20 @@ pub(super) fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     if LOST.load(Ordering::Relaxed) >= LOST_MAX {
-        return Err(Error::internal("the AV1 decoder has failed too often; restart to use it again"));
+        return Err(Error::unsupported("AVIF, after the decoder failed too often, until the next start,"));
     }
     HOOK.call_once(install);
     let (lost, reports) = mpsc::channel();
     let (done, results) = mpsc::channel();
     let body = move || {
-        REPORT.set(Some(lost));
-        let result = work();
-        // Dropped here, so that the caller learns of the end before the thread has ended.
-        REPORT.take();
+        REPORT.set(Some(Report { lost, message: String::new() }));
+        let result = guarded(Format::Avif, work);
+        // The result first: the caller looks for it when the report's sender is gone.
         let _ = done.send(result);
+        REPORT.set(None);
     };
     let spawned = thread::Builder::new().name("avif".into()).stack_size(STACK_BYTES).spawn(body);
     spawned.map_err(|error| Error::internal(format!("no thread for the AV1 decoder: {error}")))?;
-    // The sender of reports is dropped when the work is done: one channel tells of both ends.
     match reports.recv_timeout(deadline.remaining()) {
         Ok(message) => Err(Error::Panicked { format: Format::Avif, message }),
         Err(RecvTimeoutError::Timeout) => Err(Error::TimedOut),
@@ -65,14 +76,30 @@ pub(super) fn run<T: Send + 'static>(
 fn install() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let Some(report) = REPORT.try_with(Cell::take).ok().flatten() else { return previous(info) };
+        let in_a_cell = REPORT.try_with(|report| match report.try_borrow_mut() {
+            Ok(mut report) => report.as_mut().is_some_and(|report| report.note(info)),
+            Err(_) => false,
+        });
+        if !in_a_cell.unwrap_or(false) {
+            previous(info);
+        }
+    }));
+}
+
+impl Report {
+    /// Notes a panic that unwinds; does not return from one that cannot.
+    fn note(&mut self, info: &PanicHookInfo<'_>) -> bool {
+        let text = info.payload_as_str().unwrap_or_default();
+        if !text.contains("cannot unwind") && !text.contains("during cleanup") {
+            self.message = info.to_string();
+            return true;
+        }
         LOST.fetch_add(1, Ordering::Relaxed);
-        let _ = report.send(info.to_string());
-        drop(report);
+        let _ = self.lost.send(std::mem::take(&mut self.message));
         loop {
             thread::park();
         }
-    }));
+    }
 }
 
 #[cfg(test)]
@@ -107,8 +134,16 @@ mod tests {
             Ok(())
         });
         let told = matches!(result, Err(Error::Panicked { message, .. }) if message.contains("deep inside"));
-        let goes_on = run(deadline, || Ok(7)) == Ok(7);
+        let goes_on = run(deadline, || Ok(7)) == Ok(7) && LOST.load(Ordering::Relaxed) == 1;
         std::process::exit(if told && goes_on { PASSED } else { 1 });
+    }
+
+    #[test]
+    fn a_panic_that_unwinds_loses_nothing() {
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let result = run::<()>(deadline, || panic!("shallow"));
+        assert_eq!(result, Err(Error::Panicked { format: Format::Avif, message: "shallow".into() }));
+        assert_eq!(LOST.load(Ordering::Relaxed), 0);
     }
 
     #[test]

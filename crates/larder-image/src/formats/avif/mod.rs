@@ -82,7 +82,10 @@ fn decode_bytes_per_pixel(stream: &[u8], container: &Container<'_>) -> Result<u6
 
 fn decode(bytes: &[u8], _inspection: &Inspection, deadline: Deadline) -> Result<Picture, Error> {
     let container = container::read(bytes)?;
-    let (size, cicp) = ((container.width, container.height), container.cicp);
+    let size = (container.width, container.height);
+    // What the container says holds before what the bitstream says (AVIF 1.1, section 2.2.1).
+    let color_numbers = container.cicp.unwrap_or(sequence::read(&container.color)?.cicp);
+    let alpha_numbers = container.alpha.as_deref().map(sequence::read).transpose()?;
     let premultiplied = container.premultiplied;
     let color: Arc<[u8]> = container.color.into();
     let alpha: Option<Arc<[u8]>> = container.alpha.map(Into::into);
@@ -90,16 +93,16 @@ fn decode(bytes: &[u8], _inspection: &Inspection, deadline: Deadline) -> Result<
     let (channels, pixels) = cell::run(deadline, move || {
         let frame = frame(&color, size)?;
         let (channels, pixels) = if yuv::is_grey(&frame) {
-            (Channels::Grey, yuv::luma(&frame, cicp))
+            (Channels::Grey, yuv::luma(&frame, color_numbers))
         } else {
-            (Channels::Rgb, yuv::rgb(&frame, cicp)?)
+            (Channels::Rgb, yuv::rgb(&frame, color_numbers)?)
         };
         drop(frame);
-        let Some(alpha) = alpha else { return Ok((channels, pixels)) };
-        let alpha = yuv::luma(&self::frame(&alpha, size)?, None);
+        let Some((alpha, numbers)) = alpha.zip(alpha_numbers) else { return Ok((channels, pixels)) };
+        let alpha = yuv::luma(&self::frame(&alpha, size)?, numbers.cicp);
         Ok((Channels::Rgba, with_alpha(&pixels, channels, &alpha, premultiplied)))
     })?;
-    let profile = icc::usable(icc, channels).or_else(|| cicp_profile(cicp, channels));
+    let profile = icc::usable(icc, channels).or_else(|| cicp_profile(color_numbers, channels));
     Ok(Picture::new(size.0, size.1, channels, pixels).with_profile(profile).without_idle_alpha())
 }
 
@@ -150,10 +153,9 @@ fn with_alpha(pixels: &[u8], channels: Channels, alpha: &[u8], premultiplied: bo
 
 /// A profile for colours that are told by numbers and are not sRGB's. Pictures in high dynamic range
 /// (PQ, HLG) are left as they are: without a display's limits there is no one right conversion.
-fn cicp_profile(cicp: Option<Cicp>, channels: Channels) -> Option<Arc<[u8]>> {
-    let cicp = cicp.filter(|_| channels != Channels::Grey)?;
+fn cicp_profile(cicp: Cicp, channels: Channels) -> Option<Arc<[u8]>> {
     let wide = !matches!(cicp.primaries, 1 | 2);
-    if !wide || matches!(cicp.transfer, 16 | 18) {
+    if !wide || channels == Channels::Grey || matches!(cicp.transfer, 16 | 18) {
         return None;
     }
     let profile = ColorProfile::new_from_cicp(CicpProfile {

@@ -2,6 +2,7 @@
 //! (AV1 Bitstream & Decoding Process Specification, section 5.5).
 
 use super::boxes::damaged;
+use super::container::Cicp;
 use crate::Error;
 
 /// What a sequence header says of the frames.
@@ -13,6 +14,8 @@ pub(super) struct Sequence {
     pub deep: bool,
     /// No colours.
     pub grey: bool,
+    /// How numbers are colours.
+    pub cicp: Cicp,
 }
 
 /// Reads the sequence headers of a bitstream, which must all be the same.
@@ -103,7 +106,20 @@ impl Bits<'_> {
             self.skip(1)?; // Twelve bits.
         }
         let grey = profile != 1 && self.flag()?;
-        Some(Sequence { width, height, deep, grey })
+        Some(Sequence { width, height, deep, grey, cicp: self.colors(grey)? })
+    }
+
+    /// The rest of the colour configuration (section 5.5.2), as far as the range.
+    fn colors(&mut self, grey: bool) -> Option<Cicp> {
+        let [primaries, transfer, matrix] =
+            if self.flag()? { [self.number()?, self.number()?, self.number()?] } else { [2; 3] };
+        // sRGB without conversion has no choice of range.
+        let rgb = !grey && (primaries, transfer, matrix) == (1, 13, 0);
+        Some(Cicp { primaries, transfer, matrix, full_range: rgb || self.flag()? })
+    }
+
+    fn number(&mut self) -> Option<u16> {
+        self.take(8).and_then(|number| u16::try_from(number).ok())
     }
 
     fn operating_points(&mut self) -> Option<()> {

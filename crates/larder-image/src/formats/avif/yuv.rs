@@ -1,6 +1,5 @@
 //! From the planes of a video frame to RGB (ITU-T H.273, section 8.3).
 
-use re_rav1d::dav1d::pixel::{MatrixCoefficients as Matrix, YUVRange};
 use re_rav1d::dav1d::{Picture as Frame, PixelLayout, PlanarImageComponent};
 
 use super::boxes::damaged;
@@ -19,28 +18,18 @@ pub(super) enum Conversion {
 }
 
 impl Conversion {
-    /// By the number that the container names, else by the bitstream's; BT.601 where neither says.
-    fn of(frame: &Frame, cicp: Option<Cicp>) -> Result<Self, Error> {
+    /// By the number of ITU-T H.273, table 4; BT.601 where it says nothing, as JPEG does.
+    fn of(matrix: u16) -> Result<Self, Error> {
         let weights = |red, blue| Ok(Self::Weights { red, blue });
-        let named = match cicp.map(|cicp| cicp.matrix) {
-            Some(0) => Matrix::Identity,
-            Some(1) => Matrix::BT709,
-            Some(4) => Matrix::BT470M,
-            Some(5 | 6) => Matrix::BT470BG,
-            Some(7) => Matrix::ST240M,
-            Some(8) => Matrix::YCgCo,
-            Some(9) => Matrix::BT2020NonConstantLuminance,
-            _ => frame.matrix_coefficients(),
-        };
-        match named {
-            Matrix::Identity => Ok(Self::Identity),
-            Matrix::BT709 => weights(0.2126, 0.0722),
-            Matrix::BT470M => weights(0.30, 0.11),
-            Matrix::ST240M => weights(0.212, 0.087),
-            Matrix::BT2020NonConstantLuminance => weights(0.2627, 0.0593),
-            Matrix::YCgCo => Ok(Self::YCgCo),
-            Matrix::Unspecified | Matrix::BT470BG | Matrix::ST170M => weights(0.299, 0.114),
-            other => Err(Error::unsupported(format!("AVIF with the colour matrix {other:?}"))),
+        match matrix {
+            0 => Ok(Self::Identity),
+            1 => weights(0.2126, 0.0722),
+            4 => weights(0.30, 0.11),
+            2 | 5 | 6 => weights(0.299, 0.114),
+            7 => weights(0.212, 0.087),
+            8 => Ok(Self::YCgCo),
+            9 => weights(0.2627, 0.0593),
+            other => Err(Error::unsupported(format!("AVIF with the colour matrix {other}"))),
         }
     }
 
@@ -118,14 +107,10 @@ fn byte(value: f32) -> u8 {
     (value * 255.0 + 0.5).clamp(0.0, 255.0) as u8
 }
 
-fn full_range(frame: &Frame, cicp: Option<Cicp>) -> bool {
-    cicp.map_or(frame.color_range() == YUVRange::Full, |cicp| cicp.full_range)
-}
-
 /// The luma plane alone, as 8 bits: a grey picture, or transparency.
-pub(super) fn luma(frame: &Frame, cicp: Option<Cicp>) -> Vec<u8> {
+pub(super) fn luma(frame: &Frame, cicp: Cicp) -> Vec<u8> {
     let (width, height) = (frame.width() as usize, frame.height() as usize);
-    let plane = Plane::new(frame, PlanarImageComponent::Y, full_range(frame, cicp), false);
+    let plane = Plane::new(frame, PlanarImageComponent::Y, cicp.full_range, false);
     let mut pixels = Vec::with_capacity(width * height);
     let mut row = Vec::with_capacity(width);
     for y in 0..height {
@@ -141,10 +126,10 @@ pub(super) fn is_grey(frame: &Frame) -> bool {
 }
 
 /// The frame in RGB, three bytes a pixel.
-pub(super) fn rgb(frame: &Frame, cicp: Option<Cicp>) -> Result<Vec<u8>, Error> {
+pub(super) fn rgb(frame: &Frame, cicp: Cicp) -> Result<Vec<u8>, Error> {
     let (width, height) = (frame.width() as usize, frame.height() as usize);
-    let conversion = Conversion::of(frame, cicp)?;
-    let full = full_range(frame, cicp);
+    let conversion = Conversion::of(cicp.matrix)?;
+    let full = cicp.full_range;
     let layout = frame.pixel_layout();
     let halved_across = matches!(layout, PixelLayout::I420 | PixelLayout::I422);
     let halved_down = layout == PixelLayout::I420;
