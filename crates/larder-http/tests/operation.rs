@@ -120,7 +120,8 @@ async fn jobs_are_listed_cancelled_and_retried() {
     // With its job the upload ended, and ended uploads do not come back.
     house.post(&format!("/api/v1/jobs/{id}/retry")).send().await.refused(409, "conflict");
     let recipe = json!({ "recipe": "resize:inside:90x90,format:jpeg" });
-    let preset = house.ask(Method::PUT, "/api/v1/presets/keep-small").json(&recipe).send().await.is(200).json();
+    let preset =
+        house.ask(Method::PUT, "/api/v1/presets/keep-small").json(&recipe).send().await.is(200).json();
     let job = format!("/api/v1/jobs/{}", preset["backfill"].as_str().unwrap());
     house.post(&format!("{job}/cancel")).send().await.is(200);
     assert_eq!(house.post(&format!("{job}/retry")).send().await.is(200).json()["state"], "queued");
