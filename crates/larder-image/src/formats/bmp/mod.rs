@@ -195,13 +195,13 @@ mod tests {
         // Three of colour 1, end of row, a literal run of three, end.
         let data = [3, 1, 0, 0, 0, 3, 0, 1, 0, 0, 0, 1];
         let picture = decoded(&file((3, 2), 8, 1, TWO_COLORS, &data)).unwrap();
-        assert_eq!(picture.row(1), [0, 255, 0, 0, 255, 0, 0, 255, 0]);
-        assert_eq!(picture.row(0), [255, 0, 0, 0, 255, 0, 255, 0, 0]);
+        assert_eq!(picture.row(1), [0, 0, 255, 0, 0, 255, 0, 0, 255]);
+        assert_eq!(picture.row(0), [255, 0, 0, 0, 0, 255, 255, 0, 0]);
         // Nibbles: two of colours 0 and 1, then a literal one.
         let data = [2, 0x01, 0, 3, 0x10, 0x10, 0, 1];
         let picture = decoded(&file((5, 1), 4, 2, TWO_COLORS, &data)).unwrap();
         assert_eq!(
-            picture.pixels().chunks(3).map(|pixel| pixel[1] / 255).collect::<Vec<_>>(),
+            picture.pixels().chunks(3).map(|pixel| pixel[2] / 255).collect::<Vec<_>>(),
             [0, 1, 1, 0, 1]
         );
     }

@@ -49,9 +49,10 @@ fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
     inspection.has_alpha = true;
     inspection.has_icc = summary.has_icc;
     inspection.has_gps = summary.has_gps;
-    // The screen, the copy that disposal comes back to, the first frame that is kept; indices.
+    // The screen, the copy that disposal comes back to, the first frame that is kept, and once more
+    // without its alpha; indices.
     inspection.decode_memory_bytes =
-        bytes.len() as u64 + inspection.pixels() * 12 + summary.largest_frame + (1 << 17);
+        bytes.len() as u64 + inspection.pixels() * 15 + summary.largest_frame + (1 << 17);
     Ok(inspection)
 }
 
