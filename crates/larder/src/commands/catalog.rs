@@ -15,7 +15,7 @@ use crate::{
 
 /// Shows or migrates.
 pub async fn run(context: &Context, arguments: &Catalog) -> Result<Exit, Failure> {
-    if context.shared.server.is_some() {
+    if context.server().is_some() {
         return Err(Failure::usage(
             "the catalogue is looked at where it lies, not over a server",
             "leave --server and LARDER_SERVER away; give --data-dir or LARDER_DATABASE_URL",

@@ -80,7 +80,14 @@ impl Context {
             let value = Raw::text(dir.to_string_lossy());
             flags.push(FlagValue { flag: "--data-dir", path: "data_dir", value });
         }
-        Ok(Config::load(self.shared.config.as_deref(), &environment()?, &flags)?)
+        // An empty variable is as good as none.
+        let file = self.shared.config.as_deref().filter(|path| !path.as_os_str().is_empty());
+        Ok(Config::load(file, &environment()?, &flags)?)
+    }
+
+    /// The server that commands speak to, if one is named.
+    pub fn server(&self) -> Option<&str> {
+        self.shared.server.as_deref().filter(|address| !address.is_empty())
     }
 
     /// Runs `work` over the data directory, or over a server where one is named.
@@ -90,8 +97,11 @@ impl Context {
         work: impl AsyncFnOnce(&dyn Backend) -> Result<Exit, Failure>,
     ) -> Result<Exit, Failure> {
         runtime::run(async {
-            let backend: Box<dyn Backend> = match &self.shared.server {
-                Some(address) => Box::new(Remote::new(address, self.shared.api_key.clone())?),
+            let backend: Box<dyn Backend> = match self.server() {
+                Some(address) => {
+                    let key = self.shared.api_key.clone().filter(|key| !key.is_empty());
+                    Box::new(Remote::new(address, key)?)
+                }
                 None => {
                     let config = self.config(Vec::new())?;
                     log::start_quiet(&config.log)?;

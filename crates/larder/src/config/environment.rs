@@ -75,7 +75,7 @@ impl<'a> Overlay<'a> {
         Ok(overlay)
     }
 
-    /// Names that other applications use as well; the file wins over them.
+    /// Names that other applications use as well, for what the file leaves open.
     pub fn apply_foreign_names(&self, config: &mut Config) -> Result<(), ConfigError> {
         self.apply_aliases(config, Strength::Foreign)
     }
@@ -87,8 +87,10 @@ impl<'a> Overlay<'a> {
 
     fn apply_aliases(&self, config: &mut Config, strength: Strength) -> Result<(), ConfigError> {
         for setting in SETTINGS {
-            // A setting of our own name makes the others irrelevant, even where they are wrong.
-            if self.own.iter().any(|(own, ..)| own.path == setting.path) {
+            // What wins over an alias makes it irrelevant, even where its value is wrong.
+            let by_own_name = self.own.iter().any(|(own, ..)| own.path == setting.path);
+            let by_file = matches!(config.origins.get(setting.path), Some(Origin::File(_)));
+            if by_own_name || (by_file && strength == Strength::Foreign) {
                 continue;
             }
             let present = setting.aliases.iter().filter(|alias| alias.strength == strength);

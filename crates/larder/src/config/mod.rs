@@ -156,10 +156,10 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut config = Self::with_defaults();
         let overlay = Overlay::of(environment)?;
-        overlay.apply_foreign_names(&mut config)?;
         if let Some((path, text)) = file::find(file)? {
             file::apply(&mut config, &path, &text)?;
         }
+        overlay.apply_foreign_names(&mut config)?;
         overlay.apply_platform_names(&mut config)?;
         overlay.apply_own_names(&mut config)?;
         for flag in flags {
