@@ -46,6 +46,8 @@ pub struct UploadView {
     pub error: Option<Fault>,
     /// The bucket it goes to.
     pub bucket: BucketName,
+    /// The key it goes to, as far as it is chosen; `asset` holds it once the bytes are committed.
+    pub key: Option<ObjectKey>,
     /// The name the client gave the file.
     pub original_filename: Option<String>,
     /// Who it belongs to.
@@ -351,6 +353,7 @@ pub(crate) fn upload_view(
         bytes_total: record.bytes_total,
         error: record.error.clone(),
         bucket: record.bucket.clone(),
+        key: record.key.clone(),
         original_filename: record.original_filename.clone(),
         owner: record.owner.clone(),
         asset,

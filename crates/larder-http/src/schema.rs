@@ -125,6 +125,7 @@ fn upload() -> Value {
         ("bytes_total", or_null(integer()), Always),
         ("error", or_null(named("Problem")), Always),
         ("bucket", text(), Always),
+        ("key", or_null(text()), Always),
         ("original_filename", or_null(text()), Always),
         ("owner", or_null(text()), Always),
         ("asset", or_null(named("Asset")), Always),

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use larder_core::{BucketName, Timestamp, UploadId};
+use larder_core::{BucketName, ObjectKey, Timestamp, UploadId};
 
 use super::{Incoming, stage::Received};
 use crate::view::UploadView;
@@ -17,6 +17,7 @@ pub(crate) struct InFlight(Arc<Mutex<HashMap<UploadId, Entry>>>);
 #[derive(Debug)]
 struct Entry {
     bucket: BucketName,
+    key: Option<ObjectKey>,
     file_name: Option<String>,
     owner: Option<String>,
     total: Option<u64>,
@@ -48,6 +49,7 @@ impl InFlight {
         let received = Received::default();
         let entry = Entry {
             bucket: incoming.bucket.clone(),
+            key: incoming.key.clone(),
             file_name: incoming.file_name.clone(),
             owner: incoming.owner.clone(),
             total: incoming.declared_bytes,
@@ -86,6 +88,7 @@ impl Entry {
             bytes_total: self.total,
             error: None,
             bucket: self.bucket.clone(),
+            key: self.key.clone(),
             original_filename: self.file_name.clone(),
             owner: self.owner.clone(),
             asset: None,

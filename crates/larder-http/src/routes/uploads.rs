@@ -292,7 +292,8 @@ async fn show(call: Call) -> Outcome {
 /// able to ask what became of them. Whether one of this id exists is not told to others.
 pub(super) async fn readable(call: &Call, id: UploadId) -> Result<UploadView, Problem> {
     let upload = call.larder().upload(id).await?;
-    let key = upload.asset.as_ref().map_or("", |asset| asset.key.as_str());
+    let key = upload.asset.as_ref().map(|asset| &asset.key).or(upload.key.as_ref());
+    let key = key.map_or("", |key| key.as_str());
     let may = |action| call.may(action, Some(&upload.bucket), Some(key));
     may(Action::Read).or_else(|_| may(Action::Write)).map_err(|refusal| match refusal.fault.code {
         Code::Forbidden => Fault::new(Code::UploadNotFound, format!("there is no upload {id}")).into(),
