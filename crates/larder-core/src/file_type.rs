@@ -97,9 +97,13 @@ pub fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether a declared media type says nothing: absent, or "some bytes".
+/// Whether a declared media type says nothing: absent, "some bytes", or what curl declares of any
+/// `--data-binary` unless told otherwise.
 pub fn says_nothing(content_type: &str) -> bool {
-    matches!(essence(content_type).as_str(), "" | "application/octet-stream" | "binary/octet-stream")
+    matches!(
+        essence(content_type).as_str(),
+        "" | "application/octet-stream" | "binary/octet-stream" | "application/x-www-form-urlencoded"
+    )
 }
 
 macro_rules! types {

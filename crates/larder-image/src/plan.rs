@@ -1,4 +1,5 @@
-//! What a recipe means for one picture: which part, turned how, scaled to what.
+//! What a recipe means for one picture before any pixel is touched: which part, turned how, scaled to
+//! what, with margins up to what. What changes pixels is in the steps themselves.
 //!
 //! Turning, mirroring and cropping are collected into one region of the *stored* pixels and one
 //! [`Orientation`], so that they cost nothing before the resize: the large picture is read once, and
@@ -39,12 +40,6 @@ pub(crate) struct Plan {
     pub scaled: Option<(u32, u32)>,
     /// The upright size of the output, where it is larger than the scaled part.
     pub canvas: Option<(u32, u32)>,
-    /// What is laid under the picture, as RGBA.
-    pub background: Option<[u8; 4]>,
-    /// Standard deviation of the softening, in pixels of the output.
-    pub blur_sigma_px: Option<f32>,
-    /// Standard deviation of the unsharp mask, in pixels of the output.
-    pub sharpen_sigma_px: Option<f32>,
 }
 
 impl Plan {
@@ -56,9 +51,6 @@ impl Plan {
             focus: (0.5, 0.5),
             scaled: None,
             canvas: None,
-            background: None,
-            blur_sigma_px: None,
-            sharpen_sigma_px: None,
         }
     }
 

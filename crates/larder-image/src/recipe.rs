@@ -230,6 +230,16 @@ impl Recipe {
         plan.check_growth(source)?;
         Ok(plan)
     }
+
+    /// The resized and upright picture after every step that changes its pixels.
+    pub(crate) fn retouch(&self, picture: Picture) -> Result<Picture, Error> {
+        self.steps.iter().try_fold(picture, |picture, step| step.retouch(picture))
+    }
+
+    /// The picture with its margins after every step that lays something under or over it.
+    pub(crate) fn compose(&self, picture: Picture) -> Result<Picture, Error> {
+        self.steps.iter().try_fold(picture, |picture, step| step.compose(picture))
+    }
 }
 
 impl FromStr for Recipe {

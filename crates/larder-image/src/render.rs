@@ -10,7 +10,7 @@ mod cascade;
 use crate::formats::{Encode, Format};
 use crate::guard::guarded;
 use crate::picture::Picture;
-use crate::pixels::{blur, compose, orient};
+use crate::pixels::{compose, orient};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
@@ -102,23 +102,16 @@ fn check_side((width, height): (u32, u32), format: Format, encode: &Encode) -> R
     Ok(())
 }
 
-/// What is done after the resize: turning, effects, margins, background, colours.
+/// What is done after the resize: turning, effects, colours, margins, what lies under all of it.
 fn finish(scaled: Picture, recipe: &Recipe, plan: &Plan, alpha: bool) -> Result<Picture, Error> {
-    let mut picture = orient::orient(scaled, plan.orientation);
-    if let Some(sigma_px) = plan.blur_sigma_px {
-        picture = blur::blur(picture, sigma_px)?;
-    }
-    if let Some(sigma_px) = plan.sharpen_sigma_px {
-        picture = blur::sharpen(picture, sigma_px);
-    }
+    let upright = orient::orient(scaled, plan.orientation);
+    let mut picture = recipe.retouch(upright)?;
     if !recipe.keeps_profile() {
         picture = icc::to_srgb(picture)?;
     }
     if let Some(canvas) = plan.canvas {
-        picture = compose::pad(picture, canvas, plan.background.unwrap_or([0; 4]));
+        picture = compose::pad(picture, canvas);
     }
-    if let Some(background) = plan.background {
-        picture = compose::underlay(picture, background);
-    }
+    picture = recipe.compose(picture)?;
     Ok(if alpha { picture.without_idle_alpha() } else { compose::flatten(picture, [255; 3]) })
 }

@@ -22,6 +22,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    service::allocator::tune();
     // A child that tries a suspicious file: no command of people's, so not of the parser's either.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == larder_assets::isolation::ARGUMENT) {
         return larder_assets::isolation::run_trial();

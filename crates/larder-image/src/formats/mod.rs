@@ -16,28 +16,36 @@ use crate::picture::Picture;
 use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection};
 
-/// A format that Larder decodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Format {
-    /// JPEG (ITU-T T.81).
-    Jpeg,
-    /// PNG (W3C, third edition).
-    Png,
-    /// GIF (87a and 89a).
-    Gif,
-    /// WebP (RFC 9649).
-    Webp,
-    /// AVIF (AV1 Image File Format 1.1).
-    Avif,
-    /// TIFF (revision 6.0).
-    Tiff,
-    /// BMP (Windows bitmap).
-    Bmp,
+/// Declares the formats once, so that [`Format`] and [`FORMATS`] can't come apart.
+macro_rules! formats {
+    ($($(#[$doc:meta])* $name:ident in $file:ident,)*) => {
+        /// A format that Larder decodes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Format {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// Every format there is, each the line of its file.
+        pub const FORMATS: &[FormatKind] = &[$($file::KIND),*];
+    };
 }
 
-/// Every format there is, each the line of its file.
-pub const FORMATS: &[FormatKind] =
-    &[jpeg::KIND, png::KIND, gif::KIND, webp::KIND, avif::KIND, tiff::KIND, bmp::KIND];
+formats! {
+    /// JPEG (ITU-T T.81).
+    Jpeg in jpeg,
+    /// PNG (W3C, third edition).
+    Png in png,
+    /// GIF (87a and 89a).
+    Gif in gif,
+    /// WebP (RFC 9649).
+    Webp in webp,
+    /// AVIF (AV1 Image File Format 1.1).
+    Avif in avif,
+    /// TIFF (revision 6.0).
+    Tiff in tiff,
+    /// BMP (Windows bitmap).
+    Bmp in bmp,
+}
 
 /// A line of [`FORMATS`].
 #[derive(Debug)]
@@ -106,7 +114,7 @@ pub(crate) struct Encode {
 impl Format {
     /// The line of the table.
     pub(crate) fn kind(self) -> &'static FormatKind {
-        // The order of the enum and of the table are the same, which a test holds.
+        // Enum and table are declared by the same lines.
         &FORMATS[self as usize]
     }
 
@@ -191,8 +199,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_follows_the_enum_and_agrees_with_the_file_types() {
+    fn each_format_is_its_own_line_and_agrees_with_the_file_types() {
         for kind in FORMATS {
+            assert_eq!(kind.format.kind().format, kind.format);
             assert_eq!(kind.format.kind().name, kind.name);
             assert_eq!(Format::named(kind.name), Some(kind.format));
             let file_type = FileType::named(kind.name).unwrap();

@@ -30,16 +30,15 @@ pub(crate) fn underlay(picture: Picture, background: [u8; 4]) -> Picture {
     picture
 }
 
-/// Puts the picture into the middle of a canvas of this colour.
-pub(crate) fn pad(picture: Picture, (width, height): (u32, u32), background: [u8; 4]) -> Picture {
+/// Puts the picture into the middle of a transparent canvas.
+pub(crate) fn pad(picture: Picture, (width, height): (u32, u32)) -> Picture {
     if (picture.width(), picture.height()) == (width, height) {
         return picture;
     }
-    let opaque = background[3] == 255 && !picture.has_alpha();
     let profile = picture.profile.clone();
-    let picture = if opaque { picture.into_rgb() } else { picture.into_rgba() };
+    let picture = picture.into_rgba();
     let channels = picture.channels();
-    let mut canvas = Picture::filled(width, height, channels, &background).with_profile(profile);
+    let mut canvas = Picture::filled(width, height, channels, &[0; 4]).with_profile(profile);
     let (left, top) = ((width - picture.width()) / 2, (height - picture.height()) / 2);
     let (stride, offset) = (canvas.stride(), left as usize * channels.count());
     for y in 0..picture.height() {
@@ -94,7 +93,7 @@ mod tests {
     #[test]
     fn a_padded_picture_lies_in_the_middle() {
         let picture = Picture::new(1, 1, Channels::Grey, vec![7]);
-        let padded = pad(picture, (3, 3), [0, 0, 0, 0]);
+        let padded = pad(picture, (3, 3));
         assert_eq!(padded.pixel(1, 1), [7, 7, 7, 255]);
         assert_eq!(padded.pixel(0, 0), [0, 0, 0, 0]);
         assert_eq!(padded.pixels().chunks(4).filter(|pixel| pixel[3] > 0).count(), 1);

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Step, StepError, StepKind};
 use crate::Error;
 use crate::picture::Picture;
-use crate::plan::Plan;
+use crate::pixels::compose;
 
 pub(super) const KIND: StepKind = StepKind {
     name: "background",
@@ -44,9 +44,8 @@ impl fmt::Display for Background {
 }
 
 impl Step for Background {
-    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
-        plan.background = Some(self.rgba);
-        Ok(())
+    fn compose(&self, picture: Picture) -> Result<Picture, Error> {
+        Ok(compose::underlay(picture, self.rgba))
     }
 }
 

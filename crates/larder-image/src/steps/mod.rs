@@ -34,10 +34,10 @@ pub const STEPS: &[StepKind] = &[
     flip::KIND,
     focus::KIND,
     resize::KIND,
-    background::KIND,
     blur::KIND,
     sharpen::KIND,
     profile::KIND,
+    background::KIND,
     format::KIND,
     quality::KIND,
 ];
@@ -66,8 +66,10 @@ impl<T: Into<String>> From<T> for StepError {
 
 /// A step with its argument; `Display` prints the canonical argument.
 ///
-/// A step either sets how the recipe is carried out, or changes the plan for one picture; a few do
-/// nothing because they say what holds anyway.
+/// A step says what it does in up to four places, and each is called for every step in the order of
+/// [`STEPS`]: it settles how the recipe is carried out, plans what needs no pixels (which part, turned
+/// how, scaled to what), and works on the pixels of the small picture, before or after its margins
+/// are there. A few do nothing because they say what holds anyway.
 pub(crate) trait Step: fmt::Debug + fmt::Display + Send + Sync {
     /// Whether the step says what holds without it; such a step is not printed.
     fn is_default(&self) -> bool {
@@ -80,6 +82,18 @@ pub(crate) trait Step: fmt::Debug + fmt::Display + Send + Sync {
     /// Adds its work to the plan for `source`.
     fn plan(&self, _plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Works on the resized and upright picture, in its own colours; the size stays. Margins are added
+    /// afterwards, so that no effect reaches into them.
+    fn retouch(&self, picture: Picture) -> Result<Picture, Error> {
+        Ok(picture)
+    }
+
+    /// Works on the picture as it will be encoded, margins and all, in the colours of the output; the
+    /// size stays. Margins are transparent until a step lays something under them.
+    fn compose(&self, picture: Picture) -> Result<Picture, Error> {
+        Ok(picture)
     }
 }
 

@@ -6,7 +6,7 @@ use super::number::Thousandths;
 use super::{Step, StepError, StepKind};
 use crate::Error;
 use crate::picture::Picture;
-use crate::plan::Plan;
+use crate::pixels::blur;
 
 pub(super) const KIND: StepKind = StepKind {
     name: "sharpen",
@@ -32,8 +32,7 @@ impl fmt::Display for Sharpen {
 }
 
 impl Step for Sharpen {
-    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
-        plan.sharpen_sigma_px = Some(self.sigma_px.as_f32());
-        Ok(())
+    fn retouch(&self, picture: Picture) -> Result<Picture, Error> {
+        Ok(blur::sharpen(picture, self.sigma_px.as_f32()))
     }
 }

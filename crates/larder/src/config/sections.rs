@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use larder_core::{
+    FileType,
     limits::ImageLimits,
     text::{ByteSize, Span},
 };
+use larder_image::OutputFormat;
 
 use super::raw::{FromRaw, Raw};
 
@@ -124,18 +126,27 @@ pub struct ImagesConfig {
     pub optimize: bool,
 }
 
-/// An output format by the name that recipes use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageFormat(pub String);
+/// One format for all pictures, whatever their source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageFormat(pub OutputFormat);
+
+impl ImageFormat {
+    /// Every format that can be chosen.
+    pub fn all() -> impl Iterator<Item = OutputFormat> {
+        OutputFormat::all().filter(|format| matches!(format, OutputFormat::In(_)))
+    }
+}
 
 impl FromRaw for ImageFormat {
+    /// By its name in recipes, or by an extension (`jpg`), in letters of either case.
     fn from_raw(raw: &Raw) -> Result<Self, String> {
         let text = String::from_raw(raw)?;
-        match text.to_ascii_lowercase().as_str() {
-            "jpg" => Ok(Self("jpeg".to_owned())),
-            name @ ("jpeg" | "png" | "webp" | "avif") => Ok(Self(name.to_owned())),
-            _ => Err(format!("\"{text}\" is no output format; use jpeg, png, webp or avif")),
-        }
+        let name = text.to_ascii_lowercase();
+        let name = FileType::of_extension(&name).map_or(name.as_str(), |known| known.name);
+        Self::all().find(|format| format.name() == name).map(Self).ok_or_else(|| {
+            let known: Vec<_> = Self::all().map(OutputFormat::name).collect();
+            format!("\"{text}\" is no output format; use {}", known.join(", "))
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The table of every setting.
 
-use super::{Config, FromRaw, Raw};
+use larder_image::OutputFormat;
+
+use super::{Config, FromRaw, Raw, sections::ImageFormat};
 
 /// One setting: its name in the file, its meaning, and how it is set.
 pub struct Setting {
@@ -30,6 +32,8 @@ pub enum Kind {
     Secret,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A format that pictures are encoded in.
+    Format,
     /// A size in bytes.
     Bytes,
     /// A span of time.
@@ -52,9 +56,8 @@ impl Kind {
             Self::Path => "path".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Secret => "secret text".to_owned(),
-            Self::Choice(words) => {
-                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-            }
+            Self::Choice(words) => choice(words.iter().copied()),
+            Self::Format => choice(ImageFormat::all().map(OutputFormat::name)),
             Self::Bytes => "size in bytes, or with a unit such as `10 MiB`".to_owned(),
             Self::Duration => {
                 "duration in seconds, or with a unit such as `90s`, `15m`, `24h`, `7d`".to_owned()
@@ -65,6 +68,10 @@ impl Kind {
             Self::Text => "text".to_owned(),
         }
     }
+}
+
+fn choice<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// How strong an alias is.
@@ -201,7 +208,7 @@ pub const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.store.root),
     },
     Setting {
-        path: "images.format", kind: Kind::Choice(&["jpeg", "png", "webp", "avif"]), default: None,
+        path: "images.format", kind: Kind::Format, default: None,
         aliases: &[foreign("IMAGE_FORMAT")],
         doc: "Output format of the shipped presets (`artwork-*`, `keep-*`, `design-*`); each keeps its own unless set.",
         set: |config, raw| raw.read_into(&mut config.images.format),

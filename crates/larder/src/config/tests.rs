@@ -3,6 +3,8 @@ use std::io::Write;
 use larder_assets::Visibility;
 use proptest::prelude::*;
 
+use larder_image::{Format, OutputFormat};
+
 use super::{sections::ImageFormat, settings::SETTINGS, *};
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -143,7 +145,7 @@ fn the_names_of_the_seeds_shape_pictures_and_limits() {
         ],
     )
     .unwrap();
-    assert_eq!(config.images.format, Some(ImageFormat("jpeg".to_owned())));
+    assert_eq!(config.images.format, Some(ImageFormat(OutputFormat::In(Format::Jpeg))));
     assert_eq!(config.images.quality, Some(70));
     assert!(!config.images.optimize);
     assert_eq!(config.limits.artwork_bytes.0, 3 * 1_048_576);

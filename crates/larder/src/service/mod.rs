@@ -1,5 +1,6 @@
 //! From configuration to a running Larder: data directory, catalogue, store, log.
 
+pub mod allocator;
 pub mod banner;
 pub mod listener;
 pub mod log;

@@ -2,7 +2,7 @@
 
 use larder_assets::{BucketPolicy, Larder, preset};
 use larder_core::{BucketName, Fault, text::ByteSize};
-use larder_image::{OutputFormat, Quality, Recipe};
+use larder_image::{Quality, Recipe};
 
 use crate::config::{Config, ImagesConfig};
 
@@ -88,8 +88,8 @@ pub fn all_presets(config: &Config) -> Vec<(String, String)> {
 /// of PNG) is left out.
 fn shape(recipe: &str, images: &ImagesConfig) -> String {
     let Ok(mut shaped) = recipe.parse::<Recipe>() else { return recipe.to_owned() };
-    let format = images.format.as_ref().and_then(|format| OutputFormat::named(&format.0));
-    if let Some(changed) = format.and_then(|format| shaped.with_format(format).ok()) {
+    let format = images.format.and_then(|format| shaped.with_format(format.0).ok());
+    if let Some(changed) = format {
         shaped = changed;
     }
     let lossy = shaped.quality() != Quality::Lossless;

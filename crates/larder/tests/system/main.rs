@@ -4,6 +4,8 @@
 
 mod a2_start;
 mod b17_command_line;
+mod b1_curl;
+mod b1_durable;
 mod b8_slow_clients;
 mod c1_corpus;
 mod c3_image_command;

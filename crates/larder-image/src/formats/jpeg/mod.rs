@@ -2,7 +2,7 @@
 
 pub(crate) mod header;
 
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -171,6 +171,8 @@ fn encode(picture: &Picture, quality: Quality, _deadline: Deadline) -> Result<Ve
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, quality);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    // The default takes one chroma sample of four, which shows on coloured edges.
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     if let Some(profile) = &picture.profile {
         encoder.add_icc_profile(profile).map_err(failure)?;
     }
