@@ -1,20 +1,16 @@
 //! Buckets and presets: where their rules come from, and who may change them.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use larder_catalog::{BucketRecord, Class, NewJob, PresetRecord};
 use larder_core::{BucketName, Code, Fault, JobId, Timestamp};
 use larder_image::Recipe;
 use serde::{Deserialize, Serialize};
 
-use crate::{jobs, larder::Larder, policy::BucketPolicy, preset, variants::recipe_digest};
+use crate::{jobs, larder::Larder, policy::BucketPolicy, preset, remembered::Remembered, variants::recipe_digest};
 
-/// How old a bucket's rules may be in this process when another one changed them.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+/// Buckets whose rules are remembered. Most applications have a handful.
+const BUCKETS_REMEMBERED_MAX: usize = 10_000;
 
 /// A bucket and its rules.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,23 +71,12 @@ pub struct PutPreset {
 }
 
 /// Buckets that were looked up lately.
-#[derive(Debug, Default)]
-pub(crate) struct BucketCache(RwLock<HashMap<BucketName, (Instant, Arc<Bucket>)>>);
+#[derive(Debug)]
+pub(crate) struct BucketCache(Remembered<BucketName, Arc<Bucket>>);
 
-impl BucketCache {
-    fn get(&self, name: &BucketName) -> Option<Arc<Bucket>> {
-        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (at, bucket) = cache.get(name)?;
-        (at.elapsed() < FRESH_FOR).then(|| bucket.clone())
-    }
-
-    fn put(&self, bucket: &Arc<Bucket>) {
-        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        cache.insert(bucket.name.clone(), (Instant::now(), bucket.clone()));
-    }
-
-    fn clear(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+impl Default for BucketCache {
+    fn default() -> Self {
+        Self(Remembered::new(BUCKETS_REMEMBERED_MAX))
     }
 }
 
@@ -101,12 +86,14 @@ impl Larder {
     /// # Errors
     /// [`Code::BucketNotFound`].
     pub async fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, Fault> {
-        if let Some(bucket) = self.bucket_cache().get(name) {
+        let buckets = &self.bucket_cache().0;
+        if let Some(bucket) = buckets.get(name) {
             return Ok(bucket);
         }
+        let lookup = buckets.look_up();
         let record = self.catalog().bucket(name).await?.ok_or_else(|| no_bucket(name))?;
         let bucket = Arc::new(bucket_of(record)?);
-        self.bucket_cache().put(&bucket);
+        buckets.remember(lookup, name.clone(), bucket.clone());
         Ok(bucket)
     }
 
@@ -160,7 +147,7 @@ impl Larder {
         self.catalog()
             .commit(Class::Durable, move |tx| Box::pin(async move { tx.remove_bucket(&name).await }))
             .await?;
-        self.bucket_cache().clear();
+        self.bucket_cache().0.clear();
         Ok(())
     }
 
@@ -277,7 +264,7 @@ impl Larder {
                 })
                 .await?;
         }
-        self.bucket_cache().clear();
+        self.bucket_cache().0.clear();
         Ok(())
     }
 
@@ -364,7 +351,7 @@ impl Larder {
                 Box::pin(async move { tx.upsert_bucket(&name, &policy, by_file).await })
             })
             .await?;
-        self.bucket_cache().clear();
+        self.bucket_cache().0.clear();
         Ok(())
     }
 

@@ -1,10 +1,6 @@
 //! API keys, and what their holders may do.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use larder_catalog::{Class, KeyRecord};
 use larder_core::{BucketName, Code, Fault, KeyId, Timestamp, text::Span};
@@ -12,15 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     larder::Larder,
+    remembered::Remembered,
     secrets::{digest_of_bearer, equal_in_constant_time},
     view::{KeyView, key_view},
 };
 
-/// How long an authenticated key is believed without asking the catalogue: a revoked key works at
-/// most this long in other processes.
-const FRESH_FOR: Duration = Duration::from_secs(1);
-
-/// Keys that are remembered at a time; when more come, all are forgotten and asked anew.
+/// Keys that are remembered at a time. One that was revoked by another process works until it is
+/// forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// Beginning of every bearer secret, so that scanners of leaked secrets can know it.
@@ -174,10 +168,13 @@ pub struct IssuedKey {
 }
 
 /// Keys that were authenticated lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct KeyCache {
-    known: Mutex<HashMap<String, (Instant, Principal)>>,
-    any_active: Mutex<Option<(Instant, bool)>>,
+    /// By the digest of their bearer secrets.
+    known: Remembered<String, Principal>,
+    /// By id: for URLs that a key signed.
+    signers: Remembered<KeyId, Principal>,
+    any_active: Remembered<(), bool>,
 }
 
 impl Larder {
@@ -192,9 +189,11 @@ impl Larder {
             return Ok(Principal { key: None, name: "admin-key".to_owned(), scope: Some(Scope::admin()) });
         }
         let digest = digest_of_bearer(bearer);
-        if let Some(principal) = self.key_cache().get(&digest) {
+        let known = &self.key_cache().known;
+        if let Some(principal) = known.get(&digest) {
             return Ok(principal);
         }
+        let lookup = known.look_up();
         // The lookup goes by the digest: what a stranger sends is never compared with a secret.
         let record = match bearer.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')) {
             Some((id, _)) => match id.parse::<KeyId>() {
@@ -208,7 +207,7 @@ impl Larder {
             .filter(|record| self.is_active(record))
             .ok_or_else(unknown_key)?;
         let principal = principal_of(record)?;
-        self.key_cache().put(digest, principal.clone());
+        known.remember(lookup, digest, principal.clone());
         Ok(principal)
     }
 
@@ -217,14 +216,19 @@ impl Larder {
     /// # Errors
     /// [`Code::SignatureInvalid`] if the key does not exist or no longer works.
     pub async fn signer(&self, id: KeyId) -> Result<Principal, Fault> {
+        let signers = &self.key_cache().signers;
+        if let Some(principal) = signers.get(&id) {
+            return Ok(principal);
+        }
+        let lookup = signers.look_up();
         let record = self.catalog().key(id).await?.filter(|record| self.is_active(record));
-        record.map_or_else(
-            || {
-                Err(Fault::new(Code::SignatureInvalid, "the key that signed this URL does not work any more")
-                    .remedy("ask for a new URL where you got it"))
-            },
-            principal_of,
-        )
+        let record = record.ok_or_else(|| {
+            Fault::new(Code::SignatureInvalid, "the key that signed this URL does not work any more")
+                .remedy("ask for a new URL where you got it")
+        })?;
+        let principal = principal_of(record)?;
+        signers.remember(lookup, id, principal.clone());
+        Ok(principal)
     }
 
     /// Whether any credential is configured; without one, the person at this machine is the
@@ -236,11 +240,13 @@ impl Larder {
         if self.settings().admin_key.is_some() {
             return Ok(true);
         }
-        if let Some(known) = self.key_cache().any_active() {
-            return Ok(known);
+        let known = &self.key_cache().any_active;
+        if let Some(any) = known.get(&()) {
+            return Ok(any);
         }
+        let lookup = known.look_up();
         let any = self.catalog().active_keys().await? > 0;
-        self.key_cache().put_any_active(any);
+        known.remember(lookup, (), any);
         Ok(any)
     }
 
@@ -334,33 +340,21 @@ impl Larder {
     }
 }
 
-impl KeyCache {
-    fn get(&self, digest: &str) -> Option<Principal> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, principal) = known.get(digest)?;
-        (at.elapsed() < FRESH_FOR).then(|| principal.clone())
-    }
-
-    fn put(&self, digest: String, principal: Principal) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED_MAX {
-            known.clear();
+impl Default for KeyCache {
+    fn default() -> Self {
+        Self {
+            known: Remembered::new(REMEMBERED_MAX),
+            signers: Remembered::new(REMEMBERED_MAX),
+            any_active: Remembered::new(1),
         }
-        known.insert(digest, (Instant::now(), principal));
     }
+}
 
-    fn any_active(&self) -> Option<bool> {
-        let any = self.any_active.lock().unwrap_or_else(PoisonError::into_inner);
-        any.filter(|(at, _)| at.elapsed() < FRESH_FOR).map(|(_, any)| any)
-    }
-
-    fn put_any_active(&self, any: bool) {
-        *self.any_active.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), any));
-    }
-
+impl KeyCache {
     fn clear(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        *self.any_active.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.known.clear();
+        self.signers.clear();
+        self.any_active.clear();
     }
 }
 

@@ -9,7 +9,7 @@ use larder_store::{Place, Store};
 use crate::{
     buckets::BucketCache,
     credentials::KeyCache,
-    intake::{InFlight, StagingLock},
+    intake::{Backlogs, InFlight, StagingLock},
     links::Links,
     net::Guarded,
     pixels::PixelPool,
@@ -41,6 +41,7 @@ struct Inner {
     hot: HotBytes,
     flights: Flights,
     in_flight: InFlight,
+    backlogs: Backlogs,
     staging_lock: Option<StagingLock>,
 }
 
@@ -84,6 +85,7 @@ impl Larder {
                 records: RecordCache::default(),
                 flights: Flights::default(),
                 in_flight: InFlight::default(),
+                backlogs: Backlogs::default(),
                 staging_lock,
                 settings,
                 catalog,
@@ -165,6 +167,10 @@ impl Larder {
 
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.inner.in_flight
+    }
+
+    pub(crate) fn backlogs(&self) -> &Backlogs {
+        &self.inner.backlogs
     }
 
     pub(crate) fn staging_lock(&self) -> Option<&StagingLock> {

@@ -21,6 +21,7 @@ pub mod pixels;
 pub mod policy;
 pub mod preset;
 pub mod reading;
+mod remembered;
 pub mod removal;
 pub mod secrets;
 pub mod settings;

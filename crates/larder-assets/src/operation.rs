@@ -231,12 +231,6 @@ impl Larder {
         Ok(workers.into_iter().map(worker_view).collect())
     }
 
-    /// Jobs of a bucket that wait, counted up to `at_most`.
-    pub(crate) async fn backlog(&self, bucket: &BucketName, at_most: u64) -> Result<u64, Fault> {
-        let at_most = u32::try_from(at_most).unwrap_or(u32::MAX);
-        Ok(self.catalog().backlog(bucket, at_most).await?.unwrap_or_default().unsigned_abs())
-    }
-
     /// How much there is, in one bucket or in all.
     ///
     /// # Errors

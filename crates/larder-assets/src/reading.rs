@@ -24,12 +24,10 @@ use crate::{
     larder::{Larder, place},
     links::version,
     policy::GpsPolicy,
+    remembered::Remembered,
     variants::recipe_digest,
     view::etag,
 };
-
-/// How old a remembered record may be; stated in SEMANTICS.md.
-const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Records that are remembered.
 const RECORDS_MAX: usize = 20_000;
@@ -45,16 +43,16 @@ type AssetAt = (BucketName, ObjectKey);
 /// Records that were looked up lately.
 #[derive(Debug)]
 pub(crate) struct RecordCache {
-    assets: Cache<AssetAt, (Instant, Arc<AssetRecord>)>,
-    variants: Cache<(AssetId, String), (Instant, Arc<VariantRecord>)>,
+    assets: Remembered<AssetAt, Arc<AssetRecord>>,
+    variants: Remembered<(AssetId, String), Arc<VariantRecord>>,
     touched: Cache<larder_core::VariantId, Instant>,
 }
 
 impl Default for RecordCache {
     fn default() -> Self {
         Self {
-            assets: Cache::new(RECORDS_MAX),
-            variants: Cache::new(RECORDS_MAX),
+            assets: Remembered::new(RECORDS_MAX),
+            variants: Remembered::new(RECORDS_MAX),
             touched: Cache::new(RECORDS_MAX),
         }
     }
@@ -62,11 +60,11 @@ impl Default for RecordCache {
 
 impl RecordCache {
     pub(crate) fn forget(&self, bucket: &BucketName, key: &ObjectKey) {
-        self.assets.remove(&(bucket.clone(), key.clone()));
+        self.assets.forget(&(bucket.clone(), key.clone()));
     }
 
     pub(crate) fn forget_variants(&self, asset: AssetId) {
-        self.variants.retain(|(of, _), _| *of != asset);
+        self.variants.keep_only(|(of, _)| *of != asset);
     }
 }
 
@@ -247,11 +245,11 @@ impl Larder {
         let variant = match self.remembered_variant(&asset, &digest) {
             Some(variant) => variant,
             None => {
-                let made = Arc::new(self.variant_on_demand(&bucket, &asset, recipe, preset).await?);
-                self.record_cache()
-                    .variants
-                    .insert((asset.id, digest.clone()), (Instant::now(), made.clone()));
-                made
+                let variants = &self.record_cache().variants;
+                let lookup = variants.look_up();
+                let found = Arc::new(self.variant_on_demand(&bucket, &asset, recipe, preset).await?);
+                variants.remember(lookup, (asset.id, digest), found.clone());
+                found
             }
         };
         self.note_use(&variant);
@@ -284,20 +282,20 @@ impl Larder {
         key: &ObjectKey,
     ) -> Result<Arc<AssetRecord>, Fault> {
         let at = (bucket.clone(), key.clone());
-        if let Some((since, asset)) = self.record_cache().assets.get(&at)
-            && since.elapsed() < FRESH_FOR
-        {
+        let assets = &self.record_cache().assets;
+        if let Some(asset) = assets.get(&at) {
             return Ok(asset);
         }
+        let lookup = assets.look_up();
         let found = self.catalog().asset_at(bucket, key).await?;
         let asset = Arc::new(found.ok_or_else(|| no_asset_at(bucket, key))?);
-        self.record_cache().assets.insert(at, (Instant::now(), asset.clone()));
+        assets.remember(lookup, at, asset.clone());
         Ok(asset)
     }
 
     fn remembered_variant(&self, asset: &AssetRecord, digest: &str) -> Option<Arc<VariantRecord>> {
-        let (since, variant) = self.record_cache().variants.get(&(asset.id, digest.to_owned()))?;
-        (since.elapsed() < FRESH_FOR && variant.source_sha256 == asset.sha256).then_some(variant)
+        let variant = self.record_cache().variants.get(&(asset.id, digest.to_owned()))?;
+        (variant.source_sha256 == asset.sha256).then_some(variant)
     }
 
     async fn read_asset(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {

@@ -1,14 +1,14 @@
 //! From staged bytes to an upload that is acknowledged.
 
 use larder_catalog::{
-    Begun, Class, IdempotencyAnswer, IdempotencyRecord, NewIdempotency, UploadRecord, UploadStatus,
+    Begun, Class, IdempotencyAnswer, IdempotencyRecord, NewIdempotency, NewJob, UploadRecord, UploadStatus,
 };
-use larder_core::{Code, Fault, FileType, ObjectKey, UploadId, limits::METADATA_BYTES_MAX};
+use larder_core::{BucketName, Code, Fault, FileType, ObjectKey, UploadId, limits::METADATA_BYTES_MAX};
 use larder_store::{ByteStream, OpenOptions};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Incoming, Staged, check, polyglot};
+use super::{Incoming, Staged, check, polyglot, uncut};
 use crate::{
     buckets::Bucket,
     fail_point,
@@ -35,12 +35,6 @@ pub struct Accepted {
     pub replayed: bool,
 }
 
-/// Whether the transaction stored something or found the same request.
-enum Stored {
-    New,
-    Existing(Box<IdempotencyRecord>),
-}
-
 impl Larder {
     /// Takes a file in: stages it, judges what can be judged at once, records the upload and enqueues
     /// its job. When this returns, bytes and record are durable.
@@ -53,12 +47,13 @@ impl Larder {
         body: ByteStream,
         idempotency: Option<&Idempotency>,
     ) -> Result<Accepted, Fault> {
-        self.check_backlog(&incoming).await?;
+        self.check_backlog(&*self.bucket(&incoming.bucket).await?).await?;
         let staged = self.stage(&incoming, body).await?;
         self.accept_staged(incoming, staged, idempotency).await
     }
 
-    /// Acknowledges staged bytes as an upload.
+    /// Acknowledges staged bytes as an upload. Once its record is being stored, that goes to its end
+    /// even if the caller goes away.
     ///
     /// # Errors
     /// [`Code::UnsupportedType`], [`Code::TypeMismatch`], [`Code::ImageLimitExceeded`],
@@ -72,23 +67,37 @@ impl Larder {
         idempotency: Option<&Idempotency>,
     ) -> Result<Accepted, Fault> {
         let bucket = self.bucket(&incoming.bucket).await?;
-        self.check_backlog(&incoming).await?;
+        self.check_backlog(&bucket).await?;
         check_metadata(&incoming)?;
         let file_type = self.judge(&bucket, &incoming, &staged).await?;
         if let Some(key) = &incoming.key {
             self.refuse_taken(&bucket, key).await?;
         }
         let record = self.upload_record(&incoming, &staged, file_type);
-        let view = upload_view(&record, None, Default::default());
-        let claim = idempotency.map(|wanted| self.claim(wanted, &incoming, &staged));
-        match self.store_upload(record, claim.clone(), &view).await? {
-            Stored::New => {
-                fail_point::reached("intake.accepted");
-                staged.keep();
-                Ok(Accepted { upload: view, replayed: false })
+        let job = jobs::new_job(&IngestUpload { upload_id: record.id })?;
+        let claim = idempotency.map(|wanted| self.claim(wanted, &incoming, &staged.bytes.sha256));
+        let larder = self.clone();
+        uncut(async move {
+            let accepted = larder.store_upload(record, job, claim).await;
+            match &accepted {
+                // An earlier request is this upload: its own bytes are there already.
+                Ok(Accepted { replayed: true, .. }) => {}
+                stored => {
+                    fail_point::reached("intake.accepted");
+                    staged.keep_unless_refused(stored);
+                }
             }
-            Stored::Existing(existing) => replay(*existing, claim),
-        }
+            accepted
+        })
+        .await
+    }
+
+    /// Refuses an upload before its bytes are taken, if too many wait in the bucket already.
+    ///
+    /// # Errors
+    /// [`Code::BacklogFull`], [`Code::BucketNotFound`].
+    pub async fn check_room(&self, bucket: &BucketName) -> Result<(), Fault> {
+        self.check_backlog(&*self.bucket(bucket).await?).await
     }
 
     /// Judges staged bytes; see [`check::check`].
@@ -128,16 +137,6 @@ impl Larder {
         let options = OpenOptions { range: Some(from..bytes.size_bytes) };
         let opened = self.store().open(&bytes.place, options).await?;
         Ok(opened.body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
-    }
-
-    async fn check_backlog(&self, incoming: &Incoming) -> Result<(), Fault> {
-        let bucket = self.bucket(&incoming.bucket).await?;
-        let waiting = self.backlog(&bucket.name, bucket.policy.backlog_max).await?;
-        if waiting < bucket.policy.backlog_max {
-            return Ok(());
-        }
-        Err(Fault::new(Code::BacklogFull, format!("{waiting} uploads wait in the bucket {}", bucket.name))
-            .remedy("send again after the time in Retry-After, or start more workers"))
     }
 
     async fn refuse_taken(&self, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
@@ -187,52 +186,64 @@ impl Larder {
         }
     }
 
-    fn claim(&self, wanted: &Idempotency, incoming: &Incoming, staged: &Staged) -> NewIdempotency {
+    /// The claim of a request's key; `content` is what tells its file: its digest, or its address.
+    pub(crate) fn claim(&self, wanted: &Idempotency, incoming: &Incoming, content: &str) -> NewIdempotency {
         let now = self.ambient().now();
         NewIdempotency {
             scope: wanted.scope.clone(),
             key: wanted.key.clone(),
-            body_digest: request_digest(incoming, &staged.bytes.sha256),
+            body_digest: request_digest(incoming, content),
             expires_at: now.plus(self.settings().idempotency_life),
             running_until: now.plus(self.settings().idempotency_life),
         }
     }
 
-    /// Upload, job and the answer for its idempotency key are stored together or not at all.
-    async fn store_upload(
+    /// Upload, job and the answer for its idempotency key are stored together or not at all. Where
+    /// the key was used before, the upload of then is the answer.
+    pub(crate) async fn store_upload(
         &self,
         record: UploadRecord,
+        job: NewJob,
         claim: Option<NewIdempotency>,
-        view: &UploadView,
-    ) -> Result<Stored, Fault> {
-        let job = jobs::new_job(&IngestUpload { upload_id: record.id })?
-            .bucket(record.bucket.clone())
-            .subject(record.id);
-        let answer = IdempotencyAnswer {
-            status: 202,
-            headers: Value::Object(Default::default()),
-            body: serde_json::to_value(view)
-                .map_err(|error| Fault::internal("an upload does not print").caused_by(error))?,
-            upload_id: Some(record.id),
+    ) -> Result<Accepted, Fault> {
+        let view = upload_view(&record, None, Default::default());
+        let job = job.bucket(record.bucket.clone()).subject(record.id);
+        let claim = match claim {
+            Some(claim) => Some((answer_of(&view)?, claim)),
+            None => None,
         };
-        let stored = self
+        let claimed = claim.clone();
+        let existing = self
             .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
-                    if let Some(claim) = &claim {
+                    if let Some((answer, claim)) = &claimed {
                         if let Begun::Existing(existing) = tx.begin_idempotency(claim).await? {
-                            return Ok(Stored::Existing(existing));
+                            return Ok(Some(existing));
                         }
-                        tx.finish_idempotency(&claim.scope, &claim.key, &claim.body_digest, &answer).await?;
+                        tx.finish_idempotency(&claim.scope, &claim.key, &claim.body_digest, answer).await?;
                     }
                     tx.insert_upload(&record).await?;
                     tx.enqueue(job).await?;
-                    Ok(Stored::New)
+                    Ok(None)
                 })
             })
             .await?;
-        Ok(stored)
+        match existing {
+            None => Ok(Accepted { upload: view, replayed: false }),
+            Some(existing) => replay(*existing, claim.map(|(_, claim)| claim)),
+        }
     }
+}
+
+fn answer_of(view: &UploadView) -> Result<IdempotencyAnswer, Fault> {
+    Ok(IdempotencyAnswer {
+        status: 202,
+        headers: Value::Object(Default::default()),
+        body: serde_json::to_value(view)
+            .map_err(|error| Fault::internal("an upload does not print").caused_by(error))?,
+        upload_id: Some(view.id),
+    })
 }
 
 pub(crate) fn key_taken(bucket: &Bucket, key: &ObjectKey) -> Fault {
@@ -240,7 +251,7 @@ pub(crate) fn key_taken(bucket: &Bucket, key: &ObjectKey) -> Fault {
         .remedy("choose another key, leave it out to get one, or replace the asset with PUT")
 }
 
-fn check_metadata(incoming: &Incoming) -> Result<(), Fault> {
+pub(crate) fn check_metadata(incoming: &Incoming) -> Result<(), Fault> {
     let text = serde_json::to_string(&incoming.metadata).unwrap_or_default();
     let too_much = if text.len() > METADATA_BYTES_MAX {
         format!("metadata has {} bytes as JSON, at most {METADATA_BYTES_MAX} are possible", text.len())
@@ -257,15 +268,16 @@ fn check_metadata(incoming: &Incoming) -> Result<(), Fault> {
 }
 
 /// A digest of everything that makes two requests the same.
-fn request_digest(incoming: &Incoming, sha256: &str) -> String {
+fn request_digest(incoming: &Incoming, content: &str) -> String {
     let said = serde_json::json!([
-        sha256,
+        content,
         incoming.bucket,
         incoming.key,
         incoming.file_name,
         incoming.owner,
         incoming.metadata,
         incoming.tags,
+        incoming.expires_at,
     ]);
     hex::encode(Sha256::digest(said.to_string().as_bytes()))
 }

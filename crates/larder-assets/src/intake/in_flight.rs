@@ -26,6 +26,7 @@ struct Entry {
 }
 
 /// One upload that is coming in; leaves the list on drop.
+#[derive(Debug)]
 pub(crate) struct Arrival {
     id: UploadId,
     received: Received,

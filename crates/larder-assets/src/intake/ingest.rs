@@ -7,7 +7,7 @@ use larder_core::{Code, Fault, FileType, ObjectKey, UploadId};
 use larder_store::{ByteStream, Place};
 use serde_json::Value;
 
-use super::{Incoming, Staged, accept, template};
+use super::{Incoming, Staged, accept, template, uncut};
 use crate::{
     buckets::Bucket,
     commit::{NewBytes, Picture, PutOutcome, WriteCondition},
@@ -28,11 +28,13 @@ impl Larder {
         condition: WriteCondition,
         body: ByteStream,
     ) -> Result<PutOutcome, Fault> {
+        self.check_room(&incoming.bucket).await?;
         let staged = self.stage(&incoming, body).await?;
         self.put_staged(incoming, condition, staged).await
     }
 
-    /// Puts staged bytes under their key at once.
+    /// Puts staged bytes under their key at once. Once the bytes are on their way to their place, that
+    /// goes to its end even if the caller goes away: the key would stay held for the next writer.
     ///
     /// # Errors
     /// As [`Larder::put`]. Nothing of the bytes remains.
@@ -66,9 +68,14 @@ impl Larder {
             expires_at: incoming.expires_at,
             picture,
         };
-        let (asset, created) = self.commit_bytes(&bucket, &key, new, &condition, None, None).await?;
-        staged.keep();
-        Ok(self.outcome(&bucket, &asset, created))
+        let larder = self.clone();
+        uncut(async move {
+            let committed = larder.commit_bytes(&bucket, &key, new, &condition, None, None).await;
+            let (asset, created) = committed?;
+            staged.keep();
+            Ok(larder.outcome(&bucket, &asset, created))
+        })
+        .await
     }
 
     /// The body of the ingest job. May run again after a crash at any point.
@@ -95,18 +102,13 @@ impl Larder {
         let sha256 = upload.sha256.clone().unwrap_or_default();
         let picture = self.examine(&bucket, &staged_at, &sha256, file_type, context.is_suspect()).await?;
         fail_point::reached("ingest.decoded");
-        if bucket.policy.deduplicate
-            && let Some(ended) = self.adopt_duplicate(&bucket, &upload, &staged_at).await?
-        {
-            return Ok(ended);
-        }
         context.check()?;
         context.progress(0.8, "storing");
         let new = NewBytes {
             staged_at: staged_at.to_string(),
             fingerprint,
             size_bytes: upload.size_bytes.unwrap_or_default(),
-            sha256,
+            sha256: sha256.clone(),
             md5: upload.md5.clone().unwrap_or_default(),
             content_type: content_type(file_type),
             original_filename: upload.original_filename.clone(),
@@ -116,11 +118,33 @@ impl Larder {
             expires_at: upload.asset_expires_at,
             picture,
         };
-        match self.commit_bytes(&bucket, &key, new, &condition, Some(id), Some(context)).await {
+        if !bucket.policy.deduplicate || upload.key.is_some() {
+            return self.commit_upload(&bucket, &key, &condition, &upload, new, context).await;
+        }
+        let turn = self.hold(&bucket.name, &turn_of_content(&sha256)?).await?;
+        let ended = match self.adopt_duplicate(&bucket, &upload, &staged_at).await {
+            Ok(None) => self.commit_upload(&bucket, &key, &condition, &upload, new, context).await,
+            Ok(Some(ended)) => Ok(ended),
+            Err(fault) => Err(fault),
+        };
+        self.release(&turn).await;
+        ended
+    }
+
+    async fn commit_upload(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        condition: &WriteCondition,
+        upload: &UploadRecord,
+        new: NewBytes,
+        context: &JobContext,
+    ) -> Result<Ended, Fault> {
+        match self.commit_bytes(bucket, key, new, condition, Some(upload.id), Some(context)).await {
             Ok(_) => Ok(Ended::Recorded),
             // Another upload took the wanted key since this one was accepted.
             Err(fault) if fault.code == Code::PreconditionFailed => {
-                fail_upload(self, id, accept::key_taken(&bucket, &key)).await?;
+                fail_upload(self, upload.id, accept::key_taken(bucket, key)).await?;
                 Ok(Ended::Open)
             }
             Err(fault) => Err(fault),
@@ -223,9 +247,6 @@ impl Larder {
         staged: &Place,
     ) -> Result<Option<Ended>, Fault> {
         let sha256 = upload.sha256.as_deref().unwrap_or_default();
-        if upload.key.is_some() {
-            return Ok(None);
-        }
         let Some(asset) = self.catalog().asset_with_sha256(&bucket.name, sha256).await? else {
             return Ok(None);
         };
@@ -290,6 +311,13 @@ fn millis_of(id: UploadId) -> i64 {
     let mut bytes = [0; 8];
     bytes[2..].copy_from_slice(&id.as_bytes()[..6]);
     i64::from_be_bytes(bytes)
+}
+
+/// Equal bytes take turns in a bucket that deduplicates, as writers of one key do, and by the same
+/// means: of two that come at once, the second finds the first's asset. The name is an ordinary key, so
+/// that whoever writes an asset under it waits a moment, and no more.
+fn turn_of_content(sha256: &str) -> Result<ObjectKey, Fault> {
+    Ok(format!("deduplicate/{sha256}").parse()?)
 }
 
 fn content_type(file_type: Option<&FileType>) -> String {

@@ -11,19 +11,22 @@ pub mod stage;
 pub mod template;
 
 mod accept;
+mod backlog;
 mod in_flight;
 mod recover;
 mod staging_lock;
 mod uploads;
 
-use larder_core::{BucketName, KeyId, ObjectKey, Timestamp, UploadId};
+use larder_core::{BucketName, Fault, FaultKind, KeyId, ObjectKey, Timestamp, UploadId};
 use larder_store::ByteStream;
 use serde_json::Map;
 
 pub use accept::{Accepted, Idempotency};
 pub use uploads::UploadQuery;
 
-pub(crate) use in_flight::InFlight;
+pub(crate) use accept::check_metadata;
+pub(crate) use backlog::Backlogs;
+pub(crate) use in_flight::{Arrival, InFlight};
 pub(crate) use staging_lock::StagingLock;
 
 use crate::larder::Larder;
@@ -111,6 +114,14 @@ impl Incoming {
     }
 }
 
+/// Runs to its end what must not be cut off in the middle: a request's own future is dropped when its
+/// client goes away.
+pub(crate) async fn uncut<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+) -> Result<T, Fault> {
+    tokio::spawn(work).await.map_err(|error| Fault::internal("storing an upload broke off").caused_by(error))?
+}
+
 /// Bytes in staging that no record names yet. Dropped without being accepted, they are removed.
 #[derive(Debug)]
 pub struct Staged {
@@ -118,6 +129,8 @@ pub struct Staged {
     pub(crate) bytes: stage::Staged,
     larder: Larder,
     kept: bool,
+    /// Shows the upload until its record does.
+    _arrival: Arrival,
 }
 
 impl Staged {
@@ -131,9 +144,20 @@ impl Staged {
         &self.bytes.sha256
     }
 
-    /// From now on a record names the bytes.
+    /// From now on a record names the bytes, or may name them: what no record names after all is
+    /// swept.
     pub(crate) fn keep(mut self) {
         self.kept = true;
+    }
+
+    /// Keeps the bytes unless the transaction that was to name them certainly did not. A commit that
+    /// was `Unavailable` may have happened all the same: its answer can be lost.
+    pub(crate) fn keep_unless_refused<T>(self, outcome: &Result<T, Fault>) {
+        match outcome {
+            Ok(_) => self.keep(),
+            Err(fault) if fault.kind() == FaultKind::Unavailable => self.keep(),
+            Err(_) => {}
+        }
     }
 }
 
@@ -153,12 +177,12 @@ impl Larder {
     /// Streams a body into staging. What `incoming` announces of it is checked on the way.
     ///
     /// The bytes are durable when this returns. The body may hand a
-    /// [`Fault`](larder_core::Fault) through as its error.
+    /// [`Fault`] through as its error.
     ///
     /// # Errors
     /// [`Code::BucketNotFound`](larder_core::Code::BucketNotFound) before a byte is read; those of
     /// [`stage::stage`].
-    pub async fn stage(&self, incoming: &Incoming, body: ByteStream) -> Result<Staged, larder_core::Fault> {
+    pub async fn stage(&self, incoming: &Incoming, body: ByteStream) -> Result<Staged, Fault> {
         let bucket = self.bucket(&incoming.bucket).await?;
         let id = UploadId::new(self.ambient());
         let place = crate::larder::own_place(&format!("staging/{id}"))?;
@@ -171,6 +195,6 @@ impl Larder {
         let arrival = self.in_flight().begin(id, incoming, self.ambient().now());
         let bytes = stage::stage(&**self.store(), place, body, &expected, arrival.received()).await?;
         crate::fail_point::reached("intake.staged");
-        Ok(Staged { id, bytes, larder: self.clone(), kept: false })
+        Ok(Staged { id, bytes, larder: self.clone(), kept: false, _arrival: arrival })
     }
 }

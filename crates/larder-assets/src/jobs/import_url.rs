@@ -12,9 +12,8 @@ use super::{
     new_job,
 };
 use crate::{
-    intake::{Door, Incoming},
+    intake::{Accepted, Door, Idempotency, Incoming, check_metadata, uncut},
     larder::Larder,
-    view::{UploadView, upload_view},
 };
 
 /// Arguments of the job.
@@ -65,23 +64,23 @@ impl Larder {
     ///
     /// # Errors
     /// [`Code::AddressRefused`] for what the address itself shows; what it resolves to is judged by
-    /// the job. [`Code::BucketNotFound`], [`Code::BacklogFull`].
-    pub async fn import(&self, incoming: Incoming, url: Url) -> Result<UploadView, Fault> {
+    /// the job. [`Code::BucketNotFound`], [`Code::BacklogFull`], [`Code::InvalidRequest`],
+    /// [`Code::IdempotencyKeyReused`].
+    pub async fn import(
+        &self,
+        incoming: Incoming,
+        url: Url,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Accepted, Fault> {
         let bucket = self.bucket(&incoming.bucket).await?;
         self.guarded().check(&url)?;
+        check_metadata(&incoming)?;
+        self.check_backlog(&bucket).await?;
+        let claim = idempotency.map(|wanted| self.claim(wanted, &incoming, url.as_str()));
         let record = self.import_record(&incoming);
-        let job =
-            new_job(&ImportUrl { upload_id: record.id, url })?.bucket(bucket.name.clone()).subject(record.id);
-        let view = upload_view(&record, None, Default::default());
-        self.catalog()
-            .commit(Class::Durable, move |tx| {
-                Box::pin(async move {
-                    tx.insert_upload(&record).await?;
-                    tx.enqueue(job).await.map(drop)
-                })
-            })
-            .await?;
-        Ok(view)
+        let job = new_job(&ImportUrl { upload_id: record.id, url })?;
+        let larder = self.clone();
+        uncut(async move { larder.store_upload(record, job, claim).await }).await
     }
 
     fn import_record(&self, incoming: &Incoming) -> UploadRecord {
@@ -149,7 +148,8 @@ impl Larder {
         let ingest =
             new_job(&IngestUpload { upload_id: upload.id })?.bucket(bucket.name.clone()).subject(upload.id);
         let lease = context.lease();
-        self.catalog()
+        let stored = self
+            .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
                     tx.confirm_lease(lease).await?;
@@ -159,9 +159,10 @@ impl Larder {
                     tx.finish_job(lease).await
                 })
             })
-            .await?;
-        staged.keep();
-        Ok(Ended::Recorded)
+            .await
+            .map_err(Fault::from);
+        staged.keep_unless_refused(&stored);
+        stored.map(|()| Ended::Recorded)
     }
 }
 

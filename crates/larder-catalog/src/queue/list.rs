@@ -108,8 +108,9 @@ reads! { Durable;
          WHERE state = 'running' GROUP BY queue, state UNION ALL \
          SELECT queue, state, count(*) AS jobs, min(run_at) AS oldest_run_at FROM jobs \
          WHERE finished_at IS NOT NULL GROUP BY queue, state ORDER BY queue, state");
-    /// How many jobs of a bucket wait; counts no further than `at_most`, so that it stays cheap.
+    /// How many jobs of a bucket wait that somebody asked for; counts no further than `at_most`, so that
+    /// it stays cheap. Jobs of a priority below zero are Larder's own (backfills).
     one backlog(bucket: &BucketName, at_most: u32) -> i64 = Statement::new(
-        "SELECT count(*) AS value FROM (SELECT 1 FROM jobs WHERE state = 'queued' AND bucket = ").bind(bucket)
+        "SELECT count(*) AS value FROM (SELECT 1 FROM jobs WHERE state = 'queued' AND priority >= 0 AND bucket = ").bind(bucket)
         .push(" LIMIT ").bind(at_most).push(") AS waiting");
 }

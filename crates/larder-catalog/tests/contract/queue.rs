@@ -365,6 +365,8 @@ async fn queues_are_counted_and_a_backlog_is_bounded(engine: Engine) {
     assert_eq!(engine.catalog.backlog(&bucket("media"), 100).await.unwrap(), Some(4));
     assert_eq!(engine.catalog.backlog(&bucket("media"), 3).await.unwrap(), Some(3));
     assert_eq!(engine.catalog.backlog(&bucket("keeps"), 3).await.unwrap(), Some(0));
+    enqueue(&engine, job().bucket(bucket("keeps")).priority(-10)).await;
+    assert_eq!(engine.catalog.backlog(&bucket("keeps"), 3).await.unwrap(), Some(0), "nobody waits for it");
 }
 
 async fn eight_workers_drain_five_hundred_jobs_exactly_once(engine: Engine) {

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
-use larder_assets::{Accepted, Action, Door, Incoming};
+use larder_assets::{Action, Door, Incoming};
 use larder_core::{BucketName, ObjectKey, Timestamp, limits::WAIT_MAX};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
     Access, Route, json_body, query, replies,
-    uploads::{answer, located},
+    uploads::{IDEMPOTENCY_KEY, answer, idempotency},
 };
 use crate::{
     call::{Call, Outcome},
@@ -24,7 +23,7 @@ pub(super) const ROUTES: &[Route] = &[Route {
     summary: "Import a file by its URL",
     detail: "Fetched by a job, under the same checks as any upload. Private, loopback and metadata addresses are \
              refused, at each redirect anew.",
-    parameters: &[query("wait", "seconds to wait for the result, at most 60", schema::integer)],
+    parameters: &[query("wait", "seconds to wait for the result, at most 60", schema::integer), IDEMPOTENCY_KEY],
     payloads: &[json_body(body)],
     replies: &[
         replies(202, "acknowledged; `Location` tells what becomes of it", || schema::named("Upload")),
@@ -86,14 +85,10 @@ async fn import(call: Call) -> Outcome {
         credential: call.caller.principal.key,
         ..Incoming::new(bucket, Door::Url)
     };
-    let upload = call.larder().import(incoming, url).await?;
-    match asked.wait {
-        None => Ok(located(&call, &upload, StatusCode::ACCEPTED)),
-        Some(seconds) => {
-            let wait = Duration::from_secs(seconds).min(WAIT_MAX);
-            answer(&call, Accepted { upload, replayed: false }, Some(wait)).await
-        }
-    }
+    let idempotency = idempotency(&call)?;
+    let accepted = call.larder().import(incoming, url, idempotency.as_ref()).await?;
+    let wait = asked.wait.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX));
+    answer(&call, accepted, wait).await
 }
 
 #[cfg(test)]

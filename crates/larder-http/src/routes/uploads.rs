@@ -11,7 +11,7 @@ use larder_store::{BoxError, ByteStream};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Access, Payload, Route, digest, form, header as in_header, present, query, replies};
+use super::{Access, Parameter, Payload, Route, digest, form, header as in_header, present, query, replies};
 use crate::{
     body::{RequestBody, ResponseBody},
     call::{Call, Outcome, at, fault_of, json, ok},
@@ -36,11 +36,7 @@ pub(super) const ROUTES: &[Route] = &[
             query("metadata", "a JSON object of the application's", schema::text),
             query("expires_at", "when the asset is to be deleted", schema::instant),
             query("wait", "seconds to wait for the result, at most 60", schema::integer),
-            in_header(
-                "Idempotency-Key",
-                "repeats with the same key get the first answer, for 24 h",
-                schema::text,
-            ),
+            IDEMPOTENCY_KEY,
             in_header(
                 "Content-Digest",
                 "the body's digest (RFC 9530), checked; raw bodies only",
@@ -84,6 +80,10 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// The bucket of uploads that name none.
 const DEFAULT_BUCKET: &str = "media";
+
+/// The header of routes whose requests may be repeated.
+pub(super) const IDEMPOTENCY_KEY: Parameter =
+    in_header("Idempotency-Key", "repeats with the same key get the first answer, for 24 h", schema::text);
 
 /// Longest `Idempotency-Key`; clients use UUIDs.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
