@@ -7,7 +7,9 @@ use larder_core::{BucketName, Code, Fault, JobId, Timestamp};
 use larder_image::Recipe;
 use serde::{Deserialize, Serialize};
 
-use crate::{jobs, larder::Larder, policy::BucketPolicy, preset, remembered::Remembered, variants::recipe_digest};
+use crate::{
+    jobs, larder::Larder, policy::BucketPolicy, preset, remembered::Remembered, variants::recipe_digest,
+};
 
 /// Buckets whose rules are remembered. Most applications have a handful.
 const BUCKETS_REMEMBERED_MAX: usize = 10_000;

@@ -32,6 +32,20 @@ pub fn unlike(seed: u64, width: u32, height: u32) -> Vec<u8> {
     bytes
 }
 
+/// The same JPEG with an EXIF block that says where it was taken (Exif 2.32, section 4.6.6): north.
+///
+/// # Panics
+/// If `jpeg` is shorter than its start marker.
+pub fn with_gps(jpeg: &[u8]) -> Vec<u8> {
+    /// The first directory: one entry, GPS IFD, a LONG that says where the other directory begins.
+    const FIRST: &[u8] = b"II*\0\x08\0\0\0\x01\0\x25\x88\x04\0\x01\0\0\0\x1a\0\0\0\0\0\0\0";
+    /// The GPS directory: one entry, GPSLatitudeRef.
+    const GPS: &[u8] = b"\x01\0\x01\0\x02\0\x02\0\0\0N\0\0\0\0\0\0\0";
+    let block = [b"Exif\0\0", FIRST, GPS].concat();
+    let length = u16::try_from(block.len() + 2).expect("a short block").to_be_bytes();
+    [&jpeg[..2], &[0xFF, 0xE1], &length, &block, &jpeg[2..]].concat()
+}
+
 fn rgb(width: u32, height: u32) -> Vec<u8> {
     let mut pixels = Vec::with_capacity((width * height * 3) as usize);
     for y in 0..height {

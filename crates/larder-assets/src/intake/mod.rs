@@ -119,7 +119,9 @@ impl Incoming {
 pub(crate) async fn uncut<T: Send + 'static>(
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
-    tokio::spawn(work).await.map_err(|error| Fault::internal("storing an upload broke off").caused_by(error))?
+    tokio::spawn(work)
+        .await
+        .map_err(|error| Fault::internal("storing an upload broke off").caused_by(error))?
 }
 
 /// Bytes in staging that no record names yet. Dropped without being accepted, they are removed.

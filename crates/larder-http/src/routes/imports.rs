@@ -23,7 +23,10 @@ pub(super) const ROUTES: &[Route] = &[Route {
     summary: "Import a file by its URL",
     detail: "Fetched by a job, under the same checks as any upload. Private, loopback and metadata addresses are \
              refused, at each redirect anew.",
-    parameters: &[query("wait", "seconds to wait for the result, at most 60", schema::integer), IDEMPOTENCY_KEY],
+    parameters: &[
+        query("wait", "seconds to wait for the result, at most 60", schema::integer),
+        IDEMPOTENCY_KEY,
+    ],
     payloads: &[json_body(body)],
     replies: &[
         replies(202, "acknowledged; `Location` tells what becomes of it", || schema::named("Upload")),

@@ -1,11 +1,15 @@
 //! A Larder on a folder of its own, with a clock that tests move.
 
+#![expect(clippy::allow_attributes, reason = "each test binary uses another part of this module")]
+#![allow(dead_code, reason = "each test binary uses another part of this module")]
+
 use std::{path::PathBuf, sync::Arc};
 
 use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, intake::Door};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, ManualClock, Timestamp, ambient::Entropy};
-use larder_store::LocalStore;
+use larder_store::{LocalStore, Store};
+use larder_testkit::faulty_store::{Faults, FaultyStore};
 
 pub struct Home {
     folder: tempfile::TempDir,
@@ -36,11 +40,26 @@ impl Home {
 
     /// Opens the folder with the shipped presets and a bucket `media`.
     pub async fn larder(&self) -> Larder {
-        let ambient = Ambient::new(self.clock.clone(), Arc::new(RandomIds));
+        let store = LocalStore::open(self.path_of("media"), self.ambient()).unwrap();
+        self.larder_over(Arc::new(store)).await
+    }
+
+    /// The same over a store that fails as it is told.
+    pub async fn faulty_larder(&self) -> (Larder, Faults) {
+        let store = LocalStore::open(self.path_of("media"), self.ambient()).unwrap();
+        let (store, faults) = FaultyStore::new(store);
+        (self.larder_over(Arc::new(store)).await, faults)
+    }
+
+    fn ambient(&self) -> Ambient {
+        Ambient::new(self.clock.clone(), Arc::new(RandomIds))
+    }
+
+    async fn larder_over(&self, store: Arc<dyn Store>) -> Larder {
+        let ambient = self.ambient();
         let target = Target::Sqlite { catalog: self.path_of("catalog.db"), state: self.path_of("state.db") };
         let catalog = Catalog::open(&target, ambient.clone()).await.unwrap();
         catalog.migrate().await.unwrap();
-        let store = Arc::new(LocalStore::open(self.path_of("media"), ambient.clone()).unwrap());
         let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         let larder = Larder::open(settings, catalog, store, ambient).await.unwrap();
         larder.declare(&[], &[]).await.unwrap();

@@ -32,6 +32,8 @@ impl Home {
         let root = self.path().join("media");
         let staging = files(&root.join(".larder/staging"));
         assert_eq!(staging, Vec::<PathBuf>::new(), "{what}: staging");
+        let temporary = files(&root.join(".larder/local/tmp"));
+        assert_eq!(temporary, Vec::<PathBuf>::new(), "{what}: temporary files");
         let mut expected = BTreeSet::new();
         let mut after = String::new();
         loop {
