@@ -158,7 +158,8 @@ impl LocalStore {
         self.blocking(place, prune).await
     }
 
-    async fn settle(&self, place: &Place, unsettled: Unsettled) -> Result<()> {
+    /// Syncs the folders of a change.
+    async fn sync_folders(&self, place: &Place, unsettled: Unsettled) -> Result<()> {
         self.shared.durable.settle(unsettled).await.map_err(|error| self.shared.failed_io(place, &error))
     }
 }
@@ -231,6 +232,30 @@ impl Shared {
 
     fn unsettled(&self, place: &Place) -> Result<Unsettled> {
         self.durable.unsettled(stat::parent(place)).map_err(|error| self.failed(place, error))
+    }
+
+    /// What lies at a place, and the folders to sync for it to stay so.
+    fn found(&self, place: &Place) -> Result<(Option<Stat>, Unsettled)> {
+        refuse_private(place)?;
+        if !self.has_folder(place)? {
+            return Ok((None, Unsettled::default()));
+        }
+        let stat = match self.open_file(place, root::LOOK) {
+            Ok((_, stat)) => Some(stat::stat(&stat)),
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok((stat, self.unsettled(place)?))
+    }
+
+    /// Whether the folder of a place is there. A folder is removed only after the removal of its files
+    /// was made durable, so without it there is nothing to sync either.
+    fn has_folder(&self, place: &Place) -> Result<bool> {
+        match self.root.folder(stat::parent(place)) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(false),
+            Err(error) => Err(self.failed(place, error)),
+        }
     }
 
     fn remove(&self, place: &Place) -> Result<(bool, Unsettled)> {
@@ -310,7 +335,7 @@ impl Store for LocalStore {
             shared.finish(temporary, place, &options.condition)
         };
         let (stat, unsettled) = self.blocking(place, last_step).await?;
-        self.settle(place, unsettled).await?;
+        self.sync_folders(place, unsettled).await?;
         Ok(stat)
     }
 
@@ -332,6 +357,12 @@ impl Store for LocalStore {
         .await
     }
 
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        let (stat, unsettled) = self.blocking(place, |shared, place| shared.found(place)).await?;
+        self.sync_folders(place, unsettled).await?;
+        Ok(stat)
+    }
+
     async fn list(&self, options: ListOptions) -> Result<Listing> {
         let shared = Arc::clone(&self.shared);
         let prefix = options.prefix.clone();
@@ -347,7 +378,7 @@ impl Store for LocalStore {
 
     async fn remove(&self, place: &Place) -> Result<bool> {
         let (existed, unsettled) = self.blocking(place, |shared, place| shared.remove(place)).await?;
-        self.settle(place, unsettled).await?;
+        self.sync_folders(place, unsettled).await?;
         if existed {
             self.prune_above(place).await?;
         }
@@ -364,7 +395,7 @@ impl Store for LocalStore {
             shared.finish(temporary, to, &options.condition)
         });
         let (stat, unsettled) = copied.await?;
-        self.settle(to, unsettled).await?;
+        self.sync_folders(to, unsettled).await?;
         Ok(stat)
     }
 
@@ -376,8 +407,8 @@ impl Store for LocalStore {
         });
         let (stat, arrived, left) = renamed.await?;
         // The new name first: a power cut in between may leave both, never neither.
-        self.settle(to, arrived).await?;
-        self.settle(from, left).await?;
+        self.sync_folders(to, arrived).await?;
+        self.sync_folders(from, left).await?;
         self.prune_above(from).await?;
         Ok(stat)
     }

@@ -128,6 +128,10 @@ impl Store for MemoryStore {
         Ok(self.find(place)?.stat)
     }
 
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        Ok(self.lock().get(place).map(|object| object.stat.clone()))
+    }
+
     async fn list(&self, options: ListOptions) -> Result<Listing> {
         let objects = self.lock();
         let mut page = Listing::default();

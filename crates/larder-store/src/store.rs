@@ -183,6 +183,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`](crate::Error::Unavailable).
     async fn stat(&self, place: &Place) -> Result<Stat>;
 
+    /// Tells what lies at a place, and makes that durable: the bytes, or that there are none.
+    ///
+    /// Whoever put, moved or removed them may have died between that and its sync: what it did is
+    /// seen by everybody, and still lost with the power. Who goes on from what it finds after a crash
+    /// asks by this instead of by [`stat`](Self::stat) before it acknowledges anything. Where no
+    /// change is ever seen before it is durable (S3, memory), both are the same.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::Error::Denied), [`Unavailable`](crate::Error::Unavailable).
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>>;
+
     /// Lists places in bytewise order, page by page. What changes meanwhile may or may not be seen;
     /// what does not change is seen exactly once.
     ///
@@ -232,6 +243,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn stat(&self, place: &Place) -> Result<Stat> {
         (**self).stat(place).await
+    }
+
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        (**self).settle(place).await
     }
 
     async fn list(&self, options: ListOptions) -> Result<Listing> {

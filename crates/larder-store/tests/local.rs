@@ -229,6 +229,22 @@ async fn a_promotion_syncs_where_the_file_came_to_and_where_it_left() {
     assert_eq!(synced(), (0, 3), "media once");
 }
 
+#[tokio::test]
+async fn what_a_killed_process_moved_is_synced_before_it_is_relied_on() {
+    let folder = folder();
+    let store = open(folder.path());
+    put(&store, "media/neighbour", "x").await;
+    put(&store, ".larder/staging/one", "x").await;
+    // Another process renames and dies before it syncs.
+    fs::create_dir(folder.path().join("media/new")).unwrap();
+    fs::rename(folder.path().join(".larder/staging/one"), folder.path().join("media/new/one")).unwrap();
+    let before = store.folder_syncs_total();
+    assert_eq!(store.settle(&place("media/new/one")).await.unwrap().unwrap().size_bytes, 1);
+    assert_eq!(store.folder_syncs_total() - before, 2, "the new folder and media");
+    assert_eq!(store.settle(&place(".larder/staging/one")).await.unwrap(), None);
+    assert_eq!(store.folder_syncs_total() - before, 3, "and where it left");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_uploads_share_the_syncs_of_their_folder() {
     let folder = folder();

@@ -127,6 +127,7 @@ macro_rules! store_contract {
                 a_stream_is_not_held_in_memory
                 many_at_once_in_one_new_folder
                 removal_says_whether_anything_was_there
+                settling_tells_what_lies_there_and_changes_nothing
                 removing_a_prefix_spares_its_neighbours
             }
             hostile {
