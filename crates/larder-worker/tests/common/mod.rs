@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, intake::Door};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, ManualClock, Timestamp, ambient::Entropy};
-use larder_store::LocalStore;
+use larder_store::{LocalStore, Store};
+use larder_testkit::faulty_store::{Faults, FaultyStore};
 
 pub struct Home {
     folder: tempfile::TempDir,
@@ -36,12 +37,37 @@ impl Home {
 
     /// Opens the folder with the shipped presets and a bucket `media`.
     pub async fn larder(&self) -> Larder {
-        let ambient = Ambient::new(self.clock.clone(), Arc::new(RandomIds));
+        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        self.larder_on(Arc::new(self.store()), settings).await
+    }
+
+    /// As [`larder`](Self::larder), with a store that fails when it is told to.
+    pub async fn faulty_larder(&self) -> (Larder, Faults) {
+        let (store, faults) = FaultyStore::new(self.store());
+        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        (self.larder_on(Arc::new(store), settings).await, faults)
+    }
+
+    /// As [`larder`](Self::larder), with imports from this machine.
+    pub async fn importing_larder(&self) -> Larder {
+        let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        settings.import.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        self.larder_on(Arc::new(self.store()), settings).await
+    }
+
+    fn store(&self) -> LocalStore {
+        LocalStore::open(self.path_of("media"), self.ambient()).unwrap()
+    }
+
+    fn ambient(&self) -> Ambient {
+        Ambient::new(self.clock.clone(), Arc::new(RandomIds))
+    }
+
+    async fn larder_on(&self, store: Arc<dyn Store>, settings: Settings) -> Larder {
+        let ambient = self.ambient();
         let target = Target::Sqlite { catalog: self.path_of("catalog.db"), state: self.path_of("state.db") };
         let catalog = Catalog::open(&target, ambient.clone()).await.unwrap();
         catalog.migrate().await.unwrap();
-        let store = Arc::new(LocalStore::open(self.path_of("media"), ambient.clone()).unwrap());
-        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         let larder = Larder::open(settings, catalog, store, ambient).await.unwrap();
         larder.declare(&[], &[]).await.unwrap();
         let media = BucketPolicy { presets: vec!["artwork".to_owned()], ..BucketPolicy::default() };
