@@ -9,7 +9,8 @@ use larder_assets::{BucketPolicy, DeleteOptions, Larder, SweepOptions, WriteCond
 use larder_catalog::{JobFilter, JobRecord, JobState};
 use larder_core::Code;
 use larder_store::stream_of;
-use larder_worker::Worker;
+use larder_testkit::faulty_store::{Operation, Rule};
+use larder_worker::{Worker, WorkerOptions};
 
 #[tokio::test]
 async fn b1_an_uploaded_photo_becomes_an_asset_with_its_variants() {
@@ -280,4 +281,26 @@ async fn an_import_from_a_server_that_fails_ends_with_its_last_error() {
         next_try(&home, &larder).await;
     }
     panic!("the import never ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_places_are_all_taken_still_keeps_house() {
+    let home = Home::new().await;
+    let (larder, faults) = home.faulty_larder().await;
+    larder.accept(incoming("media"), stream_of(photo(40, 30)), None).await.unwrap();
+    // The file can be opened in half a minute: until then its job holds the only place.
+    faults.add(Rule::on(Operation::Open).delayed(Duration::from_secs(30)));
+    let options = WorkerOptions { concurrency: 1, ..WorkerOptions::default() };
+    let worker = Worker::start(larder.clone(), options).await.unwrap();
+    while faults.count(Operation::Open) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    home.clock().advance(Duration::from_secs(3_600));
+    let later = larder.ambient().now();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while larder.catalog().workers(later).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "the worker was not heard of again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.stop(Duration::ZERO).await;
 }
