@@ -158,10 +158,29 @@ impl LocalStore {
         self.blocking(place, prune).await
     }
 
+    /// Makes a written file durable and lets it stay.
+    async fn complete(&self, place: &Place, finished: Finished) -> Result<Stat> {
+        let Finished { stat, unsettled, in_place } = finished;
+        self.sync_folders(place, unsettled).await?;
+        if let Some(file) = in_place {
+            file.keep();
+        }
+        Ok(stat)
+    }
+
     /// Syncs the folders of a change.
     async fn sync_folders(&self, place: &Place, unsettled: Unsettled) -> Result<()> {
         self.shared.durable.settle(unsettled).await.map_err(|error| self.shared.failed_io(place, &error))
     }
+}
+
+/// A file at its place, whose folders are still to be synced.
+struct Finished {
+    stat: Stat,
+    unsettled: Unsettled,
+    /// A file that was written where it lies replaced nothing: unless its folder is synced and its
+    /// caller still waits, it is removed.
+    in_place: Option<Temporary>,
 }
 
 impl Shared {
@@ -210,24 +229,19 @@ impl Shared {
     }
 
     /// Syncs a written file and lets it appear at its place.
-    fn finish(
-        &self,
-        temporary: Temporary,
-        place: &Place,
-        condition: &Condition,
-    ) -> Result<(Stat, Unsettled)> {
+    fn finish(&self, temporary: Temporary, place: &Place, condition: &Condition) -> Result<Finished> {
         stat::make_unique(temporary.file(), &self.ambient).map_err(|error| self.failed(place, error))?;
         self.file_syncs.fetch_add(1, Ordering::Relaxed);
         temporary.file().sync_all().map_err(|error| self.failed_io(place, &error))?;
         let stat = rustix::fs::fstat(temporary.file()).map_err(|error| self.failed(place, error))?;
-        if temporary.is_in_place() {
-            temporary.keep();
+        let in_place = if temporary.is_in_place() {
+            Some(temporary)
         } else {
             publish::publish(self, temporary.relative(), place, condition)?;
             temporary.keep();
-        }
-        let unsettled = self.unsettled(place)?;
-        Ok((stat::stat(&stat), unsettled))
+            None
+        };
+        Ok(Finished { stat: stat::stat(&stat), unsettled: self.unsettled(place)?, in_place })
     }
 
     fn unsettled(&self, place: &Place) -> Result<Unsettled> {
@@ -334,9 +348,8 @@ impl Store for LocalStore {
             temporary.write(&gathered).map_err(|error| shared.failed_io(place, &error))?;
             shared.finish(temporary, place, &options.condition)
         };
-        let (stat, unsettled) = self.blocking(place, last_step).await?;
-        self.sync_folders(place, unsettled).await?;
-        Ok(stat)
+        let finished = self.blocking(place, last_step).await?;
+        self.complete(place, finished).await
     }
 
     async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened> {
@@ -394,9 +407,8 @@ impl Store for LocalStore {
             io::copy(&mut source, &mut temporary.file()).map_err(|error| shared.failed_io(to, &error))?;
             shared.finish(temporary, to, &options.condition)
         });
-        let (stat, unsettled) = copied.await?;
-        self.sync_folders(to, unsettled).await?;
-        Ok(stat)
+        let finished = copied.await?;
+        self.complete(to, finished).await
     }
 
     async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {

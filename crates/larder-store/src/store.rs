@@ -163,6 +163,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// an error or a dropped future nothing has changed and nothing is left over. Durable when it
     /// returns.
     ///
+    /// One exception: if the very last step fails or is dropped, the sync after the bytes appeared (on
+    /// S3: the answer got lost), the new bytes may lie there in full. Places in `.larder/staging` are
+    /// free of it on a disk.
+    ///
     /// # Errors
     /// [`Precondition`](crate::Error::Precondition), [`Blocked`](crate::Error::Blocked),
     /// [`Full`](crate::Error::Full), [`Body`](crate::Error::Body) with the stream's own error,

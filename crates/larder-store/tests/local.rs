@@ -214,6 +214,35 @@ async fn a_staged_upload_costs_one_sync_of_its_file_and_one_of_the_folder() {
     assert_eq!((store.file_syncs_total() - files, store.folder_syncs_total() - folders), (1, 1));
 }
 
+/// At whatever step it is dropped, and above all at its last: while its folder is synced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_staged_upload_that_is_dropped_leaves_nothing() {
+    let folder = folder();
+    let store = open(folder.path());
+    let mut kept = Vec::new();
+    for round in 0..300_u64 {
+        let name = format!("{round}");
+        let place = place(&format!(".larder/staging/{name}"));
+        let put = store.put_bytes(&place, vec![0; 4_096], PutOptions::default());
+        if tokio::time::timeout(Duration::from_micros(round * 20), put).await.is_ok() {
+            kept.push(name);
+        }
+    }
+    kept.sort();
+    let mut left = Vec::new();
+    for _ in 0..500 {
+        let entries = fs::read_dir(folder.path().join(".larder/staging")).unwrap();
+        left = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        if left == kept {
+            return;
+        }
+        // What was dropped in the middle of a step is removed when that step ends.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(left, kept);
+}
+
 #[tokio::test]
 async fn a_promotion_syncs_where_the_file_came_to_and_where_it_left() {
     let folder = folder();
