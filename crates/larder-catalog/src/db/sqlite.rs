@@ -21,7 +21,12 @@ use crate::{
 };
 
 /// How long a statement waits for another process of the machine that writes.
-const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(super) const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long SQLite itself waits in a writer that asks again and again. SQLite sleeps longer each time,
+/// up to a tenth of a second, and so finds a lock taken that its holder gave up for a moment many
+/// times: a second writer beside a busy one waited for seconds.
+const BUSY_WAIT_OF_WRITER: Duration = Duration::from_millis(5);
 
 /// Readers of one file. Reads take microseconds; four keep a slow list from blocking the others.
 const READERS_MAX: u32 = 4;
@@ -55,11 +60,19 @@ impl SqliteFile {
     }
 
     /// Opens a writing connection; makes the file when it is absent.
-    ///
+    pub(crate) async fn connect(&self) -> Result<SqliteConnection> {
+        self.connect_with(self.options()).await
+    }
+
+    /// Opens the connection of a writer that asks again when the file is locked.
+    pub(super) async fn connect_writer(&self) -> Result<SqliteConnection> {
+        self.connect_with(self.options().busy_timeout(BUSY_WAIT_OF_WRITER)).await
+    }
+
     /// While several processes switch a new file to WAL at once, SQLite answers "locked" without
     /// waiting; so this tries again for as long as any statement would wait.
-    pub(crate) async fn connect(&self) -> Result<SqliteConnection> {
-        let options = self.options().create_if_missing(true);
+    async fn connect_with(&self, options: SqliteConnectOptions) -> Result<SqliteConnection> {
+        let options = options.create_if_missing(true);
         let start = Instant::now();
         loop {
             match SqliteConnection::connect_with(&options).await.map_err(Error::from) {
