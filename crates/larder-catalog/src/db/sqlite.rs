@@ -111,6 +111,27 @@ impl SqliteFile {
         self.class
     }
 
+    /// Moves a damaged file out of the way, over one that was moved before; answers where it lies.
+    fn set_aside(&self) -> Result<PathBuf> {
+        let with = |ending: &str| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(ending);
+            PathBuf::from(path)
+        };
+        let aside = with(".damaged");
+        std::fs::rename(&self.path, &aside).map_err(sqlx::Error::Io)?;
+        // They belong to the file that is gone, and would damage the new one.
+        for rest in [with("-wal"), with("-shm")] {
+            match std::fs::remove_file(&rest) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(sqlx::Error::Io(error).into());
+                }
+                _ => {}
+            }
+        }
+        Ok(aside)
+    }
+
     /// Where the snapshot before a migration lies: beside the file.
     pub(crate) fn snapshot_path(&self, version: i64) -> PathBuf {
         self.path.with_file_name(format!("catalog-before-{version}.db"))
@@ -151,7 +172,15 @@ impl SqliteDb {
         let mut connection = catalog.connect().await?;
         migrate::sqlite::refuse_newer(&mut connection).await?;
         connection.close().await?;
-        migrate::sqlite::migrate(&state, migrate::MIGRATIONS, ambient).await?;
+        match migrate::sqlite::migrate(&state, migrate::MIGRATIONS, ambient).await {
+            // Nothing in it is worth a start that fails.
+            Err(error @ Error::Corrupt { .. }) => {
+                let aside = state.set_aside()?;
+                tracing::warn!(%error, set_aside = %aside.display(), "a damaged file of passing state is made anew");
+                migrate::sqlite::migrate(&state, migrate::MIGRATIONS, ambient).await?
+            }
+            migrated => migrated?,
+        };
         Ok(Self { catalog: OpenFile::start(catalog, shared), state: OpenFile::start(state, shared) })
     }
 
