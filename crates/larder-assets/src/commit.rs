@@ -12,7 +12,7 @@ use larder_catalog::{
     AssetRecord, AssetStatus, Class, Fence, PlaceWrite, Tx, UploadChange, UploadStatus, VariantIdentity,
 };
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp, UploadId};
-use larder_store::{Condition, Fingerprint, Place, RenameOptions};
+use larder_store::{Attributes, Condition, Fingerprint, Place, RenameOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -201,13 +201,16 @@ impl Larder {
         let to = place(&intent.target).map_err(invalid)?;
         let replaces = intent.replaces.is_some();
         let condition = if replaces { Condition::None } else { Condition::IfAbsent };
-        match self.store().rename(&from, &to, RenameOptions { condition }).await {
+        // The type is known only now that the bytes were judged.
+        let attributes =
+            Attributes { content_type: Some(intent.bytes.content_type.clone()), ..Attributes::default() };
+        let options = |condition| RenameOptions { condition, attributes: Some(attributes.clone()) };
+        match self.store().rename(&from, &to, options(condition)).await {
             Err(larder_store::Error::Precondition { .. }) if !replaces => {
                 let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id)).map_err(invalid)?;
                 tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
                 self.store().rename(&to, &aside, RenameOptions::default()).await?;
-                let options = RenameOptions { condition: Condition::IfAbsent };
-                Ok(self.store().rename(&from, &to, options).await?.fingerprint)
+                Ok(self.store().rename(&from, &to, options(Condition::IfAbsent)).await?.fingerprint)
             }
             moved => Ok(moved?.fingerprint),
         }

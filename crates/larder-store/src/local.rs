@@ -310,6 +310,7 @@ impl Store for LocalStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             attributes: false,
+            rename_keeps_fingerprint: true,
             create_if_absent: true,
             replace_if_match: true,
             local_files: true,

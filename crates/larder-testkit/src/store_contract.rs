@@ -116,6 +116,7 @@ macro_rules! store_contract {
                 an_open_body_outlives_replacement_and_removal
                 every_way_to_ask_gives_the_same_stat
                 attributes_are_kept_or_ignored
+                a_copy_or_rename_can_give_other_attributes
                 a_long_body_is_read_in_order
             }
             writing {
