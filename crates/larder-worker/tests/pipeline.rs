@@ -5,8 +5,8 @@ mod common;
 use std::time::Duration;
 
 use common::{Home, incoming, photo};
-use larder_assets::{BucketPolicy, DeleteOptions, Larder, SweepOptions, WriteCondition};
-use larder_catalog::{JobFilter, JobRecord, JobState};
+use larder_assets::{BucketPolicy, DeleteOptions, Larder, Secrets, Settings, SweepOptions, WriteCondition};
+use larder_catalog::{Class, JobFilter, JobRecord, JobState, NewJob};
 use larder_core::Code;
 use larder_store::stream_of;
 use larder_testkit::faulty_store::{Operation, Rule};
@@ -303,4 +303,26 @@ async fn a_worker_whose_places_are_all_taken_still_keeps_house() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     worker.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn one_sweep_forgets_all_that_is_old_enough() {
+    const JOBS: usize = 1_100;
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let ended = larder.catalog().commit(Class::Durable, |tx| {
+        Box::pin(async move {
+            for _ in 0..JOBS {
+                let id = tx.enqueue(NewJob::new("collect", "maintenance")).await?.id;
+                tx.cancel_job(id).await?;
+            }
+            Ok(())
+        })
+    });
+    ended.await.unwrap();
+    home.clock().advance(Settings::new(Secrets::new(*b"0123456789abcdef").unwrap()).history);
+    home.clock().advance(Duration::from_secs(1));
+    let report = larder.sweep(&SweepOptions { targets: Vec::new(), dry_run: false }).await.unwrap();
+    assert_eq!(report.history, JOBS as u64);
+    assert!(larder.catalog().queue_counts().await.unwrap().is_empty());
 }
