@@ -12,7 +12,7 @@ use larder_catalog::{
     AssetRecord, AssetStatus, Class, Fence, PlaceWrite, Tx, UploadChange, UploadStatus, VariantIdentity,
 };
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp, UploadId};
-use larder_store::{Condition, Fingerprint, Place, RenameOptions};
+use larder_store::{Attributes, Condition, Fingerprint, Place, RenameOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -201,13 +201,16 @@ impl Larder {
         let to = place(&intent.target).map_err(invalid)?;
         let replaces = intent.replaces.is_some();
         let condition = if replaces { Condition::None } else { Condition::IfAbsent };
-        match self.store().rename(&from, &to, RenameOptions { condition }).await {
+        // The type is known only now that the bytes were judged.
+        let attributes =
+            Attributes { content_type: Some(intent.bytes.content_type.clone()), ..Attributes::default() };
+        let options = |condition| RenameOptions { condition, attributes: Some(attributes.clone()) };
+        match self.store().rename(&from, &to, options(condition)).await {
             Err(larder_store::Error::Precondition { .. }) if !replaces => {
                 let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id)).map_err(invalid)?;
                 tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
                 self.store().rename(&to, &aside, RenameOptions::default()).await?;
-                let options = RenameOptions { condition: Condition::IfAbsent };
-                Ok(self.store().rename(&from, &to, options).await?.fingerprint)
+                Ok(self.store().rename(&from, &to, options(Condition::IfAbsent)).await?.fingerprint)
             }
             moved => Ok(moved?.fingerprint),
         }
@@ -373,13 +376,17 @@ impl Larder {
     }
 
     /// Ends what a dead writer began, while holding its key: forward if its bytes moved, back if not.
+    ///
+    /// A writer that was killed between its move and the sync left a move that everybody sees and that
+    /// a loss of power would undo; so each move is made durable before its record is.
     pub(crate) async fn settle(&self, held: &Fence, intent: Value) -> Result<Turn, Fault> {
         let intent: Intent = serde_json::from_value(intent)
             .map_err(|error| Fault::internal("a stored intent can't be read").caused_by(error))?;
         tracing::info!(bucket = %held.bucket, key = %held.key, "settling a write that was cut off");
         match intent {
             Intent::Write(write) => {
-                let moved = self.lies_at(&write.target, Some(&write.bytes.fingerprint)).await?;
+                let moved = self.settled_at(&write.target).await?;
+                let moved = moved.filter(|moved| *moved == write.bytes.fingerprint);
                 let Some(moved) = moved else { return Ok(Turn::Kept) };
                 if self.is_recorded(&write).await? {
                     return Ok(Turn::Kept);
@@ -388,14 +395,18 @@ impl Larder {
                 self.record_write(&bucket, held, *write, &Fingerprint::new(moved), None).await?;
             }
             Intent::Delete { asset_id, version, trash } => {
-                if self.lies_at(&trash, None).await?.is_none() {
+                if self.settled_at(&trash).await?.is_none() {
                     return Ok(Turn::Kept);
+                }
+                // The place that it left, too: after a loss of power a deleted file must not be back.
+                if let Some(asset) = self.catalog().asset(asset_id).await? {
+                    self.settled_at(&asset.place).await?;
                 }
                 self.record_deletion(held, asset_id, version, &trash).await?;
             }
             Intent::Restore { asset_id, target, trash } => {
-                let Some(fingerprint) = self.lies_at(&target, None).await? else { return Ok(Turn::Kept) };
-                if self.lies_at(&trash, None).await?.is_some() {
+                let Some(fingerprint) = self.settled_at(&target).await? else { return Ok(Turn::Kept) };
+                if self.settled_at(&trash).await?.is_some() {
                     return Ok(Turn::Kept);
                 }
                 self.record_restoration(held, asset_id, &target, &fingerprint).await?;
@@ -414,6 +425,12 @@ impl Larder {
             Err(larder_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// As [`lies_at`](Self::lies_at), and what it answers survives a loss of power.
+    async fn settled_at(&self, at: &str) -> Result<Option<String>, Fault> {
+        let found = self.store().settle(&place(at)?).await?;
+        Ok(found.map(|stat| stat.fingerprint.as_str().to_owned()))
     }
 
     async fn is_recorded(&self, write: &WriteIntent) -> Result<bool, Fault> {

@@ -183,7 +183,7 @@ impl Larder {
         let intent =
             Intent::Restore { asset_id: asset.id, target: asset.place.clone(), trash: trash.to_owned() };
         self.declare_intent(held, &intent).await?;
-        let options = RenameOptions { condition: Condition::IfAbsent };
+        let options = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
         let stat = self.store().rename(&place(trash)?, &place(&asset.place)?, options).await?;
         self.record_restoration(held, asset.id, &asset.place, stat.fingerprint.as_str()).await
     }

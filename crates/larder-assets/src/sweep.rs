@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_catalog::{AssetRecord, Class, UploadChange, UploadFilter, UploadStatus};
+use larder_catalog::{AssetRecord, Class, UploadChange, UploadRecord, UploadStatus, VariantRecord};
 use larder_core::{BucketName, Code, Fault, Timestamp};
 use larder_store::ListOptions;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,14 @@ const STRANDED_AFTER: Duration = Duration::from_secs(120);
 /// Age at which bytes in staging that no upload waits for are nobody's, while other processes use
 /// the store. Longer than any upload takes: 100 MiB at 30 KB/s.
 const LEFTOVER_AGE: Duration = Duration::from_secs(3_600);
+
+/// How long nobody has written a key when its turn is forgotten. Nothing is lost with it; an hour is
+/// far longer than the clocks of machines differ, on which the order of its fences then rests.
+const IDLE_PLACE_AGE: Duration = Duration::from_secs(3_600);
+
+/// How long a variant stays after it became stale: readers that opened its URL a moment ago still get
+/// its bytes.
+const STALE_KEPT: Duration = Duration::from_secs(600);
 
 /// What to sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,49 +116,59 @@ impl Larder {
             return Ok(());
         }
         self.settle_interrupted(true).await?;
-        self.mend_stranded(now).await?;
-        report.history += self.forget_history(now).await?;
+        self.mend_stranded(now, job).await?;
+        report.history += self.forget_history(now, job).await?;
         Ok(())
     }
 
     /// Ends uploads whose jobs ended without telling them: a process died between the end of a job
     /// and what follows from it.
-    async fn mend_stranded(&self, now: Timestamp) -> Result<(), Fault> {
-        for status in [UploadStatus::Pending, UploadStatus::Processing] {
-            let filter = UploadFilter { status: Some(status), limit: BATCH, ..UploadFilter::default() };
-            for upload in self.catalog().uploads(&filter).await?.items {
-                if now.since(upload.updated_at) < STRANDED_AFTER {
-                    continue;
+    async fn mend_stranded(&self, now: Timestamp, job: Option<&JobContext>) -> Result<(), Fault> {
+        let mut last = None;
+        for _ in 0..ROUNDS_MAX {
+            let before = now.minus(STRANDED_AFTER);
+            let idle = self.catalog().idle_uploads(before, last.as_ref(), BATCH).await?;
+            for upload in &idle {
+                check(job)?;
+                if !self.is_worked_on(upload).await? {
+                    self.end_stranded(upload).await?;
                 }
-                let mut subjects = vec![upload.id.to_string()];
-                subjects.extend(upload.asset_id.map(|asset| asset.to_string()));
-                let mut active = false;
-                for subject in &subjects {
-                    active |= !self.catalog().active_jobs_about(subject).await?.is_empty();
-                }
-                if active {
-                    continue;
-                }
-                tracing::warn!(upload = %upload.id, "an upload waited for a job that has ended");
-                match upload.asset_id {
-                    Some(asset_id) => {
-                        let job = MakeVariants { asset_id, upload_id: Some(upload.id), recipes: None };
-                        let fault = Fault::new(
-                            Code::ProcessingCrashed,
-                            "the making of variants ended without a result",
-                        )
-                        .remedy("rebuild the asset's variants");
-                        self.give_variants_up(&job, &fault).await?;
-                    }
-                    None => {
-                        let fault = Fault::new(Code::ProcessingCrashed, "processing ended without a result")
-                            .remedy("send the file again");
-                        fail_upload(self, upload.id, fault).await?;
-                    }
-                }
+            }
+            last = idle.into_iter().last();
+            if last.is_none() {
+                break;
             }
         }
         Ok(())
+    }
+
+    async fn is_worked_on(&self, upload: &UploadRecord) -> Result<bool, Fault> {
+        let mut subjects = vec![upload.id.to_string()];
+        subjects.extend(upload.asset_id.map(|asset| asset.to_string()));
+        for subject in &subjects {
+            if !self.catalog().active_jobs_about(subject).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn end_stranded(&self, upload: &UploadRecord) -> Result<(), Fault> {
+        tracing::warn!(upload = %upload.id, "an upload waited for a job that has ended");
+        match upload.asset_id {
+            Some(asset_id) => {
+                let job = MakeVariants { asset_id, upload_id: Some(upload.id), recipes: None };
+                let fault =
+                    Fault::new(Code::ProcessingCrashed, "the making of variants ended without a result")
+                        .remedy("rebuild the asset's variants");
+                self.give_variants_up(&job, &fault).await
+            }
+            None => {
+                let fault = Fault::new(Code::ProcessingCrashed, "processing ended without a result")
+                    .remedy("send the file again");
+                fail_upload(self, upload.id, fault).await
+            }
+        }
     }
 
     async fn complete_upload(&self, id: larder_core::UploadId) -> Result<(), Fault> {
@@ -249,7 +267,7 @@ impl Larder {
         }
     }
 
-    async fn forget_history(&self, now: Timestamp) -> Result<u64, Fault> {
+    async fn forget_history(&self, now: Timestamp, job: Option<&JobContext>) -> Result<u64, Fault> {
         let before = now.minus(self.settings().history);
         let mut forgotten = 0;
         for _ in 0..ROUNDS_MAX {
@@ -269,18 +287,26 @@ impl Larder {
                 })
                 .await?;
         }
-        let jobs = self
-            .catalog()
-            .commit(Class::Durable, move |tx| {
+        let idle = now.minus(IDLE_PLACE_AGE);
+        for _ in 0..ROUNDS_MAX {
+            check(job)?;
+            // Each round commits by itself, so that uploads wait for a portion, never for the whole.
+            let round = self.catalog().commit(Class::Durable, move |tx| {
                 Box::pin(async move {
-                    tx.expire_idempotency().await?;
-                    tx.forget_idle_places(before).await?;
-                    tx.forget_jobs_ended_before(before, 1_000).await
+                    let keys = tx.expire_idempotency(BATCH).await?;
+                    let places = tx.forget_idle_places(idle, BATCH).await?;
+                    let jobs = tx.forget_jobs_ended_before(before, BATCH).await?;
+                    Ok((keys.max(places).max(jobs), jobs))
                 })
-            })
-            .await?;
+            });
+            let (most, jobs) = round.await?;
+            forgotten += jobs;
+            if most < u64::from(BATCH) {
+                break;
+            }
+        }
         self.catalog().forget_state_before(before).await?;
-        Ok(forgotten + jobs)
+        Ok(forgotten)
     }
 
     pub(crate) async fn sweep_trash(
@@ -331,32 +357,67 @@ impl Larder {
         job: Option<&JobContext>,
     ) -> Result<(), Fault> {
         let now = self.ambient().now();
-        self.catalog().fold_last_uses(BATCH).await?;
-        // Readers that opened a stale variant's URL a moment ago still get its bytes.
-        let mut found = self.catalog().stale_variants(now.minus(Duration::from_secs(600)), BATCH).await?;
-        found.extend(self.catalog().orphaned_variants(BATCH).await?);
-        let buckets = self.buckets().await?;
-        for bucket in buckets.iter().filter_map(|bucket| Some((bucket, bucket.policy.unused_variants_after?)))
-        {
-            let (bucket, unused_after) = bucket;
-            for variant in self.catalog().unused_variants(now.minus(unused_after.0), BATCH).await? {
-                let asset = self.catalog().asset(variant.asset_id).await?;
-                if asset.is_some_and(|asset| asset.bucket == bucket.name) {
-                    found.push(variant);
+        self.fold_last_uses(job).await?;
+        let mut last = None;
+        for _ in 0..ROUNDS_MAX {
+            let stale = now.minus(STALE_KEPT);
+            let found = self.catalog().stale_variants(stale, last.as_ref(), BATCH).await?;
+            last = self.drop_variants(found, report, job).await?;
+            if last.is_none() {
+                break;
+            }
+        }
+        let mut window = None;
+        for _ in 0..ROUNDS_MAX {
+            let found = self.catalog().orphaned_variants(window.as_deref(), BATCH).await?;
+            self.drop_variants(found.items, report, job).await?;
+            window = found.next;
+            if window.is_none() {
+                break;
+            }
+        }
+        for bucket in self.buckets().await? {
+            let Some(unused_after) = bucket.policy.unused_variants_after else { continue };
+            let (unused, mut last) = (now.minus(unused_after.0), None);
+            for _ in 0..ROUNDS_MAX {
+                let found =
+                    self.catalog().unused_variants(&bucket.name, unused, last.as_ref(), BATCH).await?;
+                last = self.drop_variants(found, report, job).await?;
+                if last.is_none() {
+                    break;
                 }
             }
         }
-        found.sort_by_key(|variant| variant.id);
-        found.dedup_by_key(|variant| variant.id);
-        for variant in found {
+        Ok(())
+    }
+
+    /// Brings all noted uses into the records by which it is decided what is unused.
+    async fn fold_last_uses(&self, job: Option<&JobContext>) -> Result<(), Fault> {
+        for _ in 0..ROUNDS_MAX {
+            check(job)?;
+            if self.catalog().fold_last_uses(BATCH).await? < u64::from(BATCH) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes variants, or counts them; answers the last of them, after which to go on.
+    async fn drop_variants(
+        &self,
+        found: Vec<VariantRecord>,
+        report: &mut SweepReport,
+        job: Option<&JobContext>,
+    ) -> Result<Option<VariantRecord>, Fault> {
+        for variant in &found {
             check(job)?;
             report.variants += 1;
             report.variant_bytes += variant.size_bytes;
             if !report.dry_run {
-                self.remove_variant(&variant).await?;
+                self.remove_variant(variant).await?;
             }
         }
-        Ok(())
+        Ok(found.into_iter().last())
     }
 
     pub(crate) async fn sweep_retention(

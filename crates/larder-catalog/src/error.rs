@@ -126,6 +126,14 @@ impl Error {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// Whether another connection holds SQLite's write lock (`SQLITE_BUSY`).
+    pub(crate) fn is_busy(&self) -> bool {
+        let Self::Unavailable { cause: Some(cause), .. } = self else { return false };
+        let Some(sqlx::Error::Database(database)) = cause.downcast_ref::<sqlx::Error>() else { return false };
+        let code = database.code().and_then(|code| code.parse::<u32>().ok());
+        code.is_some_and(|extended| extended & 0xff == 5)
+    }
+
     /// Whether the same operation may succeed later without a change of its arguments.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Full { .. })

@@ -32,6 +32,8 @@ mod db;
 mod error;
 mod migrate;
 mod page;
+#[cfg(test)]
+mod plans;
 mod queue;
 mod reads;
 mod records;

@@ -158,9 +158,29 @@ impl LocalStore {
         self.blocking(place, prune).await
     }
 
-    async fn settle(&self, place: &Place, unsettled: Unsettled) -> Result<()> {
+    /// Makes a written file durable and lets it stay.
+    async fn complete(&self, place: &Place, finished: Finished) -> Result<Stat> {
+        let Finished { stat, unsettled, in_place } = finished;
+        self.sync_folders(place, unsettled).await?;
+        if let Some(file) = in_place {
+            file.keep();
+        }
+        Ok(stat)
+    }
+
+    /// Syncs the folders of a change.
+    async fn sync_folders(&self, place: &Place, unsettled: Unsettled) -> Result<()> {
         self.shared.durable.settle(unsettled).await.map_err(|error| self.shared.failed_io(place, &error))
     }
+}
+
+/// A file at its place, whose folders are still to be synced.
+struct Finished {
+    stat: Stat,
+    unsettled: Unsettled,
+    /// A file that was written where it lies replaced nothing: unless its folder is synced and its
+    /// caller still waits, it is removed.
+    in_place: Option<Temporary>,
 }
 
 impl Shared {
@@ -209,28 +229,47 @@ impl Shared {
     }
 
     /// Syncs a written file and lets it appear at its place.
-    fn finish(
-        &self,
-        temporary: Temporary,
-        place: &Place,
-        condition: &Condition,
-    ) -> Result<(Stat, Unsettled)> {
+    fn finish(&self, temporary: Temporary, place: &Place, condition: &Condition) -> Result<Finished> {
         stat::make_unique(temporary.file(), &self.ambient).map_err(|error| self.failed(place, error))?;
         self.file_syncs.fetch_add(1, Ordering::Relaxed);
         temporary.file().sync_all().map_err(|error| self.failed_io(place, &error))?;
         let stat = rustix::fs::fstat(temporary.file()).map_err(|error| self.failed(place, error))?;
-        if temporary.is_in_place() {
-            temporary.keep();
+        let in_place = if temporary.is_in_place() {
+            Some(temporary)
         } else {
             publish::publish(self, temporary.relative(), place, condition)?;
             temporary.keep();
-        }
-        let unsettled = self.unsettled(place)?;
-        Ok((stat::stat(&stat), unsettled))
+            None
+        };
+        Ok(Finished { stat: stat::stat(&stat), unsettled: self.unsettled(place)?, in_place })
     }
 
     fn unsettled(&self, place: &Place) -> Result<Unsettled> {
         self.durable.unsettled(stat::parent(place)).map_err(|error| self.failed(place, error))
+    }
+
+    /// What lies at a place, and the folders to sync for it to stay so.
+    fn found(&self, place: &Place) -> Result<(Option<Stat>, Unsettled)> {
+        refuse_private(place)?;
+        if !self.has_folder(place)? {
+            return Ok((None, Unsettled::default()));
+        }
+        let stat = match self.open_file(place, root::LOOK) {
+            Ok((_, stat)) => Some(stat::stat(&stat)),
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok((stat, self.unsettled(place)?))
+    }
+
+    /// Whether the folder of a place is there. A folder is removed only after the removal of its files
+    /// was made durable, so without it there is nothing to sync either.
+    fn has_folder(&self, place: &Place) -> Result<bool> {
+        match self.root.folder(stat::parent(place)) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(false),
+            Err(error) => Err(self.failed(place, error)),
+        }
     }
 
     fn remove(&self, place: &Place) -> Result<(bool, Unsettled)> {
@@ -271,6 +310,7 @@ impl Store for LocalStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             attributes: false,
+            rename_keeps_fingerprint: true,
             create_if_absent: true,
             replace_if_match: true,
             local_files: true,
@@ -309,9 +349,8 @@ impl Store for LocalStore {
             temporary.write(&gathered).map_err(|error| shared.failed_io(place, &error))?;
             shared.finish(temporary, place, &options.condition)
         };
-        let (stat, unsettled) = self.blocking(place, last_step).await?;
-        self.settle(place, unsettled).await?;
-        Ok(stat)
+        let finished = self.blocking(place, last_step).await?;
+        self.complete(place, finished).await
     }
 
     async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened> {
@@ -332,6 +371,12 @@ impl Store for LocalStore {
         .await
     }
 
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        let (stat, unsettled) = self.blocking(place, |shared, place| shared.found(place)).await?;
+        self.sync_folders(place, unsettled).await?;
+        Ok(stat)
+    }
+
     async fn list(&self, options: ListOptions) -> Result<Listing> {
         let shared = Arc::clone(&self.shared);
         let prefix = options.prefix.clone();
@@ -347,7 +392,7 @@ impl Store for LocalStore {
 
     async fn remove(&self, place: &Place) -> Result<bool> {
         let (existed, unsettled) = self.blocking(place, |shared, place| shared.remove(place)).await?;
-        self.settle(place, unsettled).await?;
+        self.sync_folders(place, unsettled).await?;
         if existed {
             self.prune_above(place).await?;
         }
@@ -363,9 +408,8 @@ impl Store for LocalStore {
             io::copy(&mut source, &mut temporary.file()).map_err(|error| shared.failed_io(to, &error))?;
             shared.finish(temporary, to, &options.condition)
         });
-        let (stat, unsettled) = copied.await?;
-        self.settle(to, unsettled).await?;
-        Ok(stat)
+        let finished = copied.await?;
+        self.complete(to, finished).await
     }
 
     async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {
@@ -376,8 +420,8 @@ impl Store for LocalStore {
         });
         let (stat, arrived, left) = renamed.await?;
         // The new name first: a power cut in between may leave both, never neither.
-        self.settle(to, arrived).await?;
-        self.settle(from, left).await?;
+        self.sync_folders(to, arrived).await?;
+        self.sync_folders(from, left).await?;
         self.prune_above(from).await?;
         Ok(stat)
     }

@@ -93,6 +93,7 @@ impl Store for MemoryStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             attributes: true,
+            rename_keeps_fingerprint: true,
             create_if_absent: true,
             replace_if_match: true,
             local_files: false,
@@ -126,6 +127,10 @@ impl Store for MemoryStore {
 
     async fn stat(&self, place: &Place) -> Result<Stat> {
         Ok(self.find(place)?.stat)
+    }
+
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        Ok(self.lock().get(place).map(|object| object.stat.clone()))
     }
 
     async fn list(&self, options: ListOptions) -> Result<Listing> {
@@ -170,7 +175,7 @@ impl Store for MemoryStore {
 
     async fn copy(&self, from: &Place, to: &Place, options: CopyOptions) -> Result<Stat> {
         let Object { bytes, stat } = self.find(from)?;
-        let object = self.object(bytes, stat.attributes);
+        let object = self.object(bytes, options.attributes.unwrap_or(stat.attributes));
         let stat = object.stat.clone();
         let mut objects = self.lock();
         check(&objects, to, &options.condition)?;
@@ -180,10 +185,13 @@ impl Store for MemoryStore {
 
     async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {
         let mut objects = self.lock();
-        let Some(object) = objects.get(from).cloned() else {
+        let Some(mut object) = objects.get(from).cloned() else {
             return Err(Error::NotFound { place: from.clone() });
         };
         check(&objects, to, &options.condition)?;
+        if let Some(attributes) = options.attributes {
+            object.stat.attributes = attributes;
+        }
         let stat = object.stat.clone();
         objects.remove(from);
         objects.insert(to.clone(), object);

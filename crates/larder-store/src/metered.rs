@@ -122,6 +122,10 @@ impl<S: Store> Store for MeteredStore<S> {
         self.measured("stat", self.inner.stat(place)).await
     }
 
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        self.measured("settle", self.inner.settle(place)).await
+    }
+
     async fn list(&self, options: ListOptions) -> Result<Listing> {
         self.measured("list", self.inner.list(options)).await
     }

@@ -74,6 +74,9 @@ pub struct Capabilities {
     /// Bytes are files of this machine: [`Store::local_path`] names them and [`Body::File`] holds
     /// them open.
     pub local_files: bool,
+    /// A [`rename`](Store::rename) keeps the [`Fingerprint`]: bytes that were moved are known again by
+    /// it. Where it does not (S3, for objects put in parts), only the answer of the rename tells.
+    pub rename_keeps_fingerprint: bool,
     /// Places share a tree of folders: bytes at `a` block `a/b`
     /// ([`Error::Blocked`](crate::Error::Blocked)).
     pub folders_block: bool,
@@ -125,6 +128,9 @@ impl OpenOptions {
 pub struct CopyOptions {
     /// What must hold at the target.
     pub condition: Condition,
+    /// What to keep beside the bytes at the target, where the store can; `None` for what lies beside
+    /// the source.
+    pub attributes: Option<Attributes>,
 }
 
 /// Options of [`Store::rename`].
@@ -132,6 +138,9 @@ pub struct CopyOptions {
 pub struct RenameOptions {
     /// What must hold at the target.
     pub condition: Condition,
+    /// What to keep beside the bytes from now on, where the store can; `None` for what is kept
+    /// already. Bytes are staged before their type is known, and get it when they come to their place.
+    pub attributes: Option<Attributes>,
 }
 
 /// Bytes being read.
@@ -163,6 +172,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// an error or a dropped future nothing has changed and nothing is left over. Durable when it
     /// returns.
     ///
+    /// One exception: if the very last step fails or is dropped, the sync after the bytes appeared (on
+    /// S3: the answer got lost), the new bytes may lie there in full. Places in `.larder/staging` are
+    /// free of it on a disk.
+    ///
     /// # Errors
     /// [`Precondition`](crate::Error::Precondition), [`Blocked`](crate::Error::Blocked),
     /// [`Full`](crate::Error::Full), [`Body`](crate::Error::Body) with the stream's own error,
@@ -183,6 +196,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`](crate::Error::Unavailable).
     async fn stat(&self, place: &Place) -> Result<Stat>;
 
+    /// Tells what lies at a place, and makes that durable: the bytes, or that there are none.
+    ///
+    /// Whoever put, moved or removed them may have died between that and its sync: what it did is
+    /// seen by everybody, and still lost with the power. Who goes on from what it finds after a crash
+    /// asks by this instead of by [`stat`](Self::stat) before it acknowledges anything. Where no
+    /// change is ever seen before it is durable (S3, memory), both are the same.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::Error::Denied), [`Unavailable`](crate::Error::Unavailable).
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>>;
+
     /// Lists places in bytewise order, page by page. What changes meanwhile may or may not be seen;
     /// what does not change is seen exactly once.
     ///
@@ -197,14 +221,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn remove(&self, place: &Place) -> Result<bool>;
 
     /// Copies bytes within the store; all or nothing and durable as [`put`](Self::put), attributes
-    /// included.
+    /// included unless the options have others.
     ///
     /// # Errors
     /// [`NotFound`](crate::Error::NotFound) for `from`; else as [`put`](Self::put) for `to`.
     async fn copy(&self, from: &Place, to: &Place, options: CopyOptions) -> Result<Stat>;
 
     /// Moves bytes within the store, durably. Atomic on a disk and in memory; on S3 a copy and a
-    /// removal, of which a crash may leave the first. Onto itself it changes nothing.
+    /// removal, of which a crash may leave the first. Onto itself it changes
+    /// nothing but the attributes, if the options have some.
     ///
     /// # Errors
     /// [`NotFound`](crate::Error::NotFound) for `from`; else as [`put`](Self::put) for `to`.
@@ -232,6 +257,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn stat(&self, place: &Place) -> Result<Stat> {
         (**self).stat(place).await
+    }
+
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        (**self).settle(place).await
     }
 
     async fn list(&self, options: ListOptions) -> Result<Listing> {

@@ -214,6 +214,35 @@ async fn a_staged_upload_costs_one_sync_of_its_file_and_one_of_the_folder() {
     assert_eq!((store.file_syncs_total() - files, store.folder_syncs_total() - folders), (1, 1));
 }
 
+/// At whatever step it is dropped, and above all at its last: while its folder is synced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_staged_upload_that_is_dropped_leaves_nothing() {
+    let folder = folder();
+    let store = open(folder.path());
+    let mut kept = Vec::new();
+    for round in 0..300_u64 {
+        let name = format!("{round}");
+        let place = place(&format!(".larder/staging/{name}"));
+        let put = store.put_bytes(&place, vec![0; 4_096], PutOptions::default());
+        if tokio::time::timeout(Duration::from_micros(round * 20), put).await.is_ok() {
+            kept.push(name);
+        }
+    }
+    kept.sort();
+    let mut left = Vec::new();
+    for _ in 0..500 {
+        let entries = fs::read_dir(folder.path().join(".larder/staging")).unwrap();
+        left = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        if left == kept {
+            return;
+        }
+        // What was dropped in the middle of a step is removed when that step ends.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(left, kept);
+}
+
 #[tokio::test]
 async fn a_promotion_syncs_where_the_file_came_to_and_where_it_left() {
     let folder = folder();
@@ -227,6 +256,22 @@ async fn a_promotion_syncs_where_the_file_came_to_and_where_it_left() {
     assert_eq!(synced(), (0, 2), "media and staging");
     store.rename(&target, &place("media/two"), RenameOptions::default()).await.unwrap();
     assert_eq!(synced(), (0, 3), "media once");
+}
+
+#[tokio::test]
+async fn what_a_killed_process_moved_is_synced_before_it_is_relied_on() {
+    let folder = folder();
+    let store = open(folder.path());
+    put(&store, "media/neighbour", "x").await;
+    put(&store, ".larder/staging/one", "x").await;
+    // Another process renames and dies before it syncs.
+    fs::create_dir(folder.path().join("media/new")).unwrap();
+    fs::rename(folder.path().join(".larder/staging/one"), folder.path().join("media/new/one")).unwrap();
+    let before = store.folder_syncs_total();
+    assert_eq!(store.settle(&place("media/new/one")).await.unwrap().unwrap().size_bytes, 1);
+    assert_eq!(store.folder_syncs_total() - before, 2, "the new folder and media");
+    assert_eq!(store.settle(&place(".larder/staging/one")).await.unwrap(), None);
+    assert_eq!(store.folder_syncs_total() - before, 3, "and where it left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ pub enum Operation {
     Put,
     Open,
     Stat,
+    Settle,
     List,
     Remove,
     Copy,
@@ -314,6 +315,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn stat(&self, place: &Place) -> Result<Stat> {
         self.around(Operation::Stat, place.as_str(), self.inner.stat(place)).await
+    }
+
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        self.around(Operation::Settle, place.as_str(), self.inner.settle(place)).await
     }
 
     async fn list(&self, options: ListOptions) -> Result<Listing> {

@@ -116,6 +116,7 @@ macro_rules! store_contract {
                 an_open_body_outlives_replacement_and_removal
                 every_way_to_ask_gives_the_same_stat
                 attributes_are_kept_or_ignored
+                a_copy_or_rename_can_give_other_attributes
                 a_long_body_is_read_in_order
             }
             writing {
@@ -127,6 +128,7 @@ macro_rules! store_contract {
                 a_stream_is_not_held_in_memory
                 many_at_once_in_one_new_folder
                 removal_says_whether_anything_was_there
+                settling_tells_what_lies_there_and_changes_nothing
                 removing_a_prefix_spares_its_neighbours
             }
             hostile {

@@ -17,8 +17,12 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 /// How often a running job tells that it is alive: several may be lost before the lease is.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How long a job waits that could not run because something did not answer.
-const UNAVAILABLE_FOR: Duration = Duration::from_secs(2);
+/// How long a job waits that could not run because something did not answer: at first about as long
+/// as a hiccup lasts. Each try costs two durable commits and a row of history, so that jobs by the
+/// thousand must not come back every few seconds while a store is away for hours; a minute is the most
+/// that anybody waits once it is back.
+const UNAVAILABLE: Backoff =
+    Backoff { base: Duration::from_secs(2), factor: 2, cap: Duration::from_secs(60) };
 
 /// Runs a claimed job to its end. Whatever happens inside ends this job only.
 pub(crate) async fn run(larder: &Larder, claim: Claim, stopping: &CancellationToken) {
@@ -95,8 +99,8 @@ async fn fail(
     let retry = match fault.kind() {
         FaultKind::Unavailable if stopping => Retry::AtWithoutAttempt(now),
         FaultKind::Unavailable => {
-            let jitter = 0.5 + larder.ambient().random_unit();
-            Retry::AtWithoutAttempt(now.plus(UNAVAILABLE_FOR.mul_f64(jitter)))
+            let wait = UNAVAILABLE.wait(times_given_back(claim) + 1, larder.ambient());
+            Retry::AtWithoutAttempt(now.plus(wait))
         }
         FaultKind::Invalid if fault.code == Code::Cancelled => Retry::Cancelled,
         FaultKind::Invalid | FaultKind::NotFound => Retry::Dead,
@@ -125,6 +129,11 @@ async fn fail(
         }
         _ => Ok("retried"),
     }
+}
+
+/// How often the job was given back before, without an attempt being counted.
+fn times_given_back(claim: &Claim) -> u32 {
+    u32::try_from(claim.job.lease - claim.job.attempts).unwrap_or_default()
 }
 
 async fn give_back(larder: &Larder, claim: &Claim) {

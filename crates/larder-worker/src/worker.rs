@@ -116,7 +116,7 @@ impl Shift {
                 housekeeping = Instant::now() + HOUSEKEEPING;
                 self.keep_house(&record).await;
             }
-            match self.take_one().await {
+            match self.take_one(housekeeping).await {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(fault) => {
@@ -135,10 +135,13 @@ impl Shift {
         }
     }
 
-    /// Claims and begins a job, as soon as there is a place for one. `false` if none waits.
-    async fn take_one(&self) -> Result<bool, Fault> {
+    /// Claims and begins a job, as soon as there is a place for one. `false` if none waits. Also comes
+    /// back when it is time for housekeeping: while long jobs hold all places, those of dead workers
+    /// must be found and schedules fire all the same.
+    async fn take_one(&self, housekeeping: Instant) -> Result<bool, Fault> {
         let place = tokio::select! {
             place = self.places.clone().acquire_owned() => place,
+            () = tokio::time::sleep_until(housekeeping) => return Ok(true),
             () = self.stopping.cancelled() => return Ok(false),
         };
         let Ok(place) = place else { return Ok(false) };

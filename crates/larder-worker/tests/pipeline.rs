@@ -5,10 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::{Home, incoming, photo};
-use larder_assets::{BucketPolicy, DeleteOptions, SweepOptions, WriteCondition};
+use larder_assets::{BucketPolicy, DeleteOptions, Larder, Secrets, Settings, SweepOptions, WriteCondition};
+use larder_catalog::{Class, JobFilter, JobRecord, JobState, NewJob};
 use larder_core::Code;
 use larder_store::stream_of;
-use larder_worker::Worker;
+use larder_testkit::faulty_store::{Operation, Rule};
+use larder_worker::{Worker, WorkerOptions};
 
 #[tokio::test]
 async fn b1_an_uploaded_photo_becomes_an_asset_with_its_variants() {
@@ -212,4 +214,115 @@ async fn a4_awkward_keys_and_keys_that_block_each_other_live_side_by_side() {
             .await
             .unwrap_or_else(|fault| panic!("{key}: {fault}"));
     }
+}
+
+/// The job that waits for its time, after the clock moved there.
+async fn next_try(home: &Home, larder: &Larder) -> JobRecord {
+    let queued = JobFilter { state: Some(JobState::Queued), limit: 1, ..JobFilter::default() };
+    let job = larder.catalog().jobs(&queued).await.unwrap().items.remove(0);
+    home.clock().advance(job.run_at.since(larder.ambient().now()));
+    job
+}
+
+#[tokio::test]
+async fn a_job_comes_back_less_and_less_often_while_the_store_is_away() {
+    const TRIES: i64 = 16;
+    let home = Home::new().await;
+    let (larder, faults) = home.faulty_larder().await;
+    let upload = larder.accept(incoming("media"), stream_of(photo(40, 30)), None).await.unwrap().upload;
+    faults.cut();
+    let began = larder.ambient().now();
+    loop {
+        Worker::drain(&larder).await.unwrap();
+        let before = larder.ambient().now();
+        let job = next_try(&home, &larder).await;
+        assert_eq!(job.attempts, 0, "a store that is away costs no attempt");
+        assert!(job.run_at.since(before) <= Duration::from_secs(60), "and none waits longer than this");
+        if job.lease >= TRIES {
+            break;
+        }
+    }
+    let waited = larder.ambient().now().since(began);
+    assert!(waited > Duration::from_secs(90), "{TRIES} tries within {waited:?}");
+    faults.mend();
+    Worker::drain(&larder).await.unwrap();
+    assert_eq!(larder.upload(upload.id).await.unwrap().status, "completed");
+}
+
+#[tokio::test]
+async fn an_import_from_a_server_that_fails_ends_with_its_last_error() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for served in 0_usize.. {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            let _ = stream.read(&mut [0; 4_096]).await;
+            let answer =
+                format!("HTTP/1.1 50{} No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", served % 4);
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let home = Home::new().await;
+    let larder = home.importing_larder().await;
+    let url = format!("http://{address}/x.jpg").parse().unwrap();
+    let id = larder.import(incoming("media"), url).await.unwrap().id;
+    for tries in 1..100 {
+        Worker::drain(&larder).await.unwrap();
+        let upload = larder.upload(id).await.unwrap();
+        if upload.status == "failed" {
+            let error = upload.error.unwrap();
+            assert_eq!(error.code, Code::ImportFailed);
+            assert!(error.detail.contains("50"), "{error}");
+            assert!(tries > 1, "a hiccup is forgiven");
+            server.abort();
+            return;
+        }
+        next_try(&home, &larder).await;
+    }
+    panic!("the import never ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_places_are_all_taken_still_keeps_house() {
+    let home = Home::new().await;
+    let (larder, faults) = home.faulty_larder().await;
+    larder.accept(incoming("media"), stream_of(photo(40, 30)), None).await.unwrap();
+    // The file can be opened in half a minute: until then its job holds the only place.
+    faults.add(Rule::on(Operation::Open).delayed(Duration::from_secs(30)));
+    let options = WorkerOptions { concurrency: 1, ..WorkerOptions::default() };
+    let worker = Worker::start(larder.clone(), options).await.unwrap();
+    while faults.count(Operation::Open) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    home.clock().advance(Duration::from_secs(3_600));
+    let later = larder.ambient().now();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while larder.catalog().workers(later).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "the worker was not heard of again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn one_sweep_forgets_all_that_is_old_enough() {
+    const JOBS: usize = 1_100;
+    let home = Home::new().await;
+    let larder = home.larder().await;
+    let ended = larder.catalog().commit(Class::Durable, |tx| {
+        Box::pin(async move {
+            for _ in 0..JOBS {
+                let id = tx.enqueue(NewJob::new("collect", "maintenance")).await?.id;
+                tx.cancel_job(id).await?;
+            }
+            Ok(())
+        })
+    });
+    ended.await.unwrap();
+    home.clock().advance(Settings::new(Secrets::new(*b"0123456789abcdef").unwrap()).history);
+    home.clock().advance(Duration::from_secs(1));
+    let report = larder.sweep(&SweepOptions { targets: Vec::new(), dry_run: false }).await.unwrap();
+    assert_eq!(report.history, JOBS as u64);
+    assert!(larder.catalog().queue_counts().await.unwrap().is_empty());
 }

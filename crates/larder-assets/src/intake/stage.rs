@@ -92,7 +92,8 @@ pub async fn stage(
         head: Vec::new(),
     }));
     let counted = counted(body, tally.clone(), expected.bytes_max, received);
-    let stat = store.put(&place, counted, PutOptions::default()).await.map_err(fault_of_put)?;
+    let options = PutOptions { size_hint: expected.bytes, ..PutOptions::default() };
+    let stat = store.put(&place, counted, options).await.map_err(fault_of_put)?;
     let tally = Arc::into_inner(tally)
         .and_then(|mutex| mutex.into_inner().ok())
         .ok_or_else(|| Fault::internal("the store kept the body's stream after its end"))?;

@@ -16,6 +16,10 @@ use crate::{
     larder::Larder,
 };
 
+/// How often a remote server is asked that fails or does not answer: about a minute altogether, as
+/// the waits between tries grow.
+const FETCHES_MAX: i64 = 6;
+
 /// Arguments of the job.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ImportUrl {
@@ -38,15 +42,6 @@ impl Job for ImportUrl {
     async fn run(self, context: JobContext) -> Result<Ended, Fault> {
         match context.larder().fetch(&self, &context).await {
             Err(fault) if fault.kind() == FaultKind::Invalid && fault.code != Code::Cancelled => {
-                fail_upload(context.larder(), self.upload_id, fault).await?;
-                Ok(Ended::Open)
-            }
-            // A remote server that fails is no store of ours: it gets the ordinary attempts.
-            Err(fault)
-                if fault.code == Code::BackendUnavailable && context.job().attempts >= Self::ATTEMPTS =>
-            {
-                let fault =
-                    Fault::new(Code::ImportFailed, fault.detail).remedy("try again when the server answers");
                 fail_upload(context.larder(), self.upload_id, fault).await?;
                 Ok(Ended::Open)
             }
@@ -124,11 +119,13 @@ impl Larder {
             return Ok(Ended::Open);
         };
         context.progress(0.1, "fetching");
-        let remote = self.guarded().get(&job.url).await?;
+        let remote = self.guarded().get(&job.url).await.map_err(|fault| remote_failure(fault, context))?;
         let incoming = incoming_of(&upload, remote.content_type, remote.size_bytes, remote.file_name);
         let staged = self.stage(&incoming, remote.body).await.map_err(|fault| match fault.code {
             // The remote server broke off: trying again may help.
-            Code::BodyIncomplete => Fault::new(Code::BackendUnavailable, fault.detail),
+            Code::BodyIncomplete => {
+                remote_failure(Fault::new(Code::BackendUnavailable, fault.detail), context)
+            }
             _ => fault,
         })?;
         let bucket = self.bucket(&upload.bucket).await?;
@@ -164,6 +161,16 @@ impl Larder {
         staged.keep_unless_refused(&stored);
         stored.map(|()| Ended::Recorded)
     }
+}
+
+/// A remote server that fails is no store of ours, for which jobs wait as long as it takes: after
+/// [`FETCHES_MAX`] tries its last error is the import's. Tries are counted by leases, since one that
+/// ends by `Unavailable` is given back and does not count as an attempt.
+fn remote_failure(fault: Fault, context: &JobContext) -> Fault {
+    if fault.code == Code::BackendUnavailable && context.lease().number >= FETCHES_MAX {
+        return Fault::new(Code::ImportFailed, fault.detail).remedy("try again when the server answers");
+    }
+    fault
 }
 
 fn incoming_of(

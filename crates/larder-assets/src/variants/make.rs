@@ -9,7 +9,7 @@ use larder_catalog::{
 };
 use larder_core::{Code, Fault, UploadId};
 use larder_image::{Deadline, Recipe, Rendition};
-use larder_store::{Condition, Place, PutOptions, Stat, StoreExt};
+use larder_store::{Attributes, Condition, Place, PutOptions, Stat, StoreExt};
 use sha2::{Digest, Sha256};
 
 use super::{Wanted, decode::Loaded, recipe_digest, variant_place};
@@ -212,8 +212,11 @@ impl Larder {
         let bytes = Bytes::from(rendition.bytes);
         let options = || PutOptions {
             condition: Condition::IfAbsent,
+            attributes: Attributes {
+                content_type: Some(rendition.format.content_type().to_owned()),
+                ..Attributes::default()
+            },
             size_hint: Some(bytes.len() as u64),
-            ..PutOptions::default()
         };
         let mut at = natural;
         let mut put = self.store().put_bytes(&at, bytes.clone(), options()).await;

@@ -4,11 +4,17 @@
 //! the same time therefore cost about one sync, not sixteen. Each transaction of a group runs in a
 //! savepoint of its own: one that fails or panics is rolled back alone.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
-use super::{Connection, Operation, sqlite::SqliteFile};
+use super::{
+    Connection, Operation,
+    sqlite::{BUSY_WAIT_MAX, SqliteFile},
+};
 use crate::{
     catalog::Shared,
     error::{Error, Result},
@@ -20,6 +26,9 @@ pub(crate) const GROUP_OPERATIONS_MAX: usize = 64;
 
 /// Transactions that may wait for the writer before callers have to wait for a place in the queue.
 const WAITING_OPERATIONS_MAX: usize = 256;
+
+/// Mean pause before asking again for the lock that another process holds; a commit takes as long.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 
 /// The handle of a writer task; the task ends when the last handle is gone.
 pub(crate) struct GroupWriter {
@@ -97,16 +106,27 @@ impl WriterTask {
         }
     }
 
+    /// Begins the transaction of a group, once no other process writes.
     async fn begin(&mut self) -> Result<Tx> {
         let mut tx = match self.tx.take() {
             Some(tx) => tx,
             None => {
-                let connection = Connection::Sqlite(Box::new(self.file.connect().await?));
+                let connection = Connection::Sqlite(Box::new(self.file.connect_writer().await?));
                 Tx::new(connection, self.class, self.shared.ambient.clone())
             }
         };
-        tx.control("BEGIN IMMEDIATE").await?;
-        Ok(tx)
+        let start = Instant::now();
+        loop {
+            match tx.control("BEGIN IMMEDIATE").await {
+                Err(error) if error.is_busy() && start.elapsed() < BUSY_WAIT_MAX => {
+                    // Short, because the lock is free only for a moment between two groups of a busy
+                    // writer; random, so as not to keep in step with it.
+                    let pause = BUSY_PAUSE.mul_f64(0.5 + self.shared.ambient.random_unit());
+                    tokio::time::sleep(pause).await;
+                }
+                begun => return begun.map(|()| tx),
+            }
+        }
     }
 }
 

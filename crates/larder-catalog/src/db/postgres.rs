@@ -120,11 +120,14 @@ fn discard(mut tx: Tx) {
     }
 }
 
-/// Settings of every connection: our schema, and no wait for locks or idle transaction without end.
+/// Settings of every connection: our schema, commits that survive a crash, and no wait for locks or
+/// idle transaction without end. The database's own setting was judged when it was opened, and may have
+/// been changed since; a stronger one than `on` stays.
 async fn prepare(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql(
         "SET search_path TO larder; SET lock_timeout = '10s'; \
-         SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = 'warning'",
+         SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = 'warning'; \
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
     )
     .execute(connection)
     .await
@@ -134,7 +137,9 @@ async fn prepare(connection: &mut PgConnection) -> sqlx::Result<()> {
 /// An acknowledged upload has to survive a crash of the server.
 async fn check_durability(connection: &mut PgConnection) -> Result<()> {
     let row = sqlx::query(
-        "SELECT current_setting('synchronous_commit') AS commit, current_setting('fsync') AS fsync",
+        // Not the present value, which `prepare` has raised.
+        "SELECT (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit') AS commit, \
+         current_setting('fsync') AS fsync",
     )
     .fetch_one(connection)
     .await?;
@@ -205,5 +210,32 @@ async fn tell(pool: &PgPool, instance: &str) {
     let sent = sqlx::query("SELECT pg_notify($1, $2)").bind(JOBS_CHANNEL).bind(instance).execute(pool).await;
     if let Err(error) = sent {
         tracing::debug!(%error, "can't notify workers; polling goes on");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        catalog::Catalog,
+        db::{Db, Target},
+    };
+    use larder_core::Ambient;
+    use sqlx::Row as _;
+
+    #[tokio::test]
+    async fn connections_wait_for_the_disk_whatever_became_of_the_servers_setting() {
+        let database = larder_testkit::postgres::database().await;
+        let target = Target::from_url(&database.url).unwrap();
+        let catalog = Catalog::open(&target, Ambient::system()).await.unwrap();
+        let name = database.psql("SELECT current_database()");
+        database.psql(&format!("ALTER DATABASE {} SET synchronous_commit = off", name.trim()));
+        let Db::Postgres(db) = catalog.db() else { panic!("not PostgreSQL") };
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            let mut connection = db.pool().acquire().await.unwrap();
+            let row = sqlx::query("SHOW synchronous_commit").fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(row.get::<String, _>(0), "on");
+            held.push(connection);
+        }
     }
 }

@@ -21,7 +21,12 @@ use crate::{
 };
 
 /// How long a statement waits for another process of the machine that writes.
-const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(super) const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long SQLite itself waits in a writer that asks again and again. SQLite sleeps longer each time,
+/// up to a tenth of a second, and so finds a lock taken that its holder gave up for a moment many
+/// times: a second writer beside a busy one waited for seconds.
+const BUSY_WAIT_OF_WRITER: Duration = Duration::from_millis(5);
 
 /// Readers of one file. Reads take microseconds; four keep a slow list from blocking the others.
 const READERS_MAX: u32 = 4;
@@ -55,11 +60,19 @@ impl SqliteFile {
     }
 
     /// Opens a writing connection; makes the file when it is absent.
-    ///
+    pub(crate) async fn connect(&self) -> Result<SqliteConnection> {
+        self.connect_with(self.options()).await
+    }
+
+    /// Opens the connection of a writer that asks again when the file is locked.
+    pub(super) async fn connect_writer(&self) -> Result<SqliteConnection> {
+        self.connect_with(self.options().busy_timeout(BUSY_WAIT_OF_WRITER)).await
+    }
+
     /// While several processes switch a new file to WAL at once, SQLite answers "locked" without
     /// waiting; so this tries again for as long as any statement would wait.
-    pub(crate) async fn connect(&self) -> Result<SqliteConnection> {
-        let options = self.options().create_if_missing(true);
+    async fn connect_with(&self, options: SqliteConnectOptions) -> Result<SqliteConnection> {
+        let options = options.create_if_missing(true);
         let start = Instant::now();
         loop {
             match SqliteConnection::connect_with(&options).await.map_err(Error::from) {
@@ -96,6 +109,27 @@ impl SqliteFile {
 
     pub(crate) fn class(&self) -> Class {
         self.class
+    }
+
+    /// Moves a damaged file out of the way, over one that was moved before; answers where it lies.
+    fn set_aside(&self) -> Result<PathBuf> {
+        let with = |ending: &str| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(ending);
+            PathBuf::from(path)
+        };
+        let aside = with(".damaged");
+        std::fs::rename(&self.path, &aside).map_err(sqlx::Error::Io)?;
+        // They belong to the file that is gone, and would damage the new one.
+        for rest in [with("-wal"), with("-shm")] {
+            match std::fs::remove_file(&rest) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(sqlx::Error::Io(error).into());
+                }
+                _ => {}
+            }
+        }
+        Ok(aside)
     }
 
     /// Where the snapshot before a migration lies: beside the file.
@@ -138,7 +172,15 @@ impl SqliteDb {
         let mut connection = catalog.connect().await?;
         migrate::sqlite::refuse_newer(&mut connection).await?;
         connection.close().await?;
-        migrate::sqlite::migrate(&state, migrate::MIGRATIONS, ambient).await?;
+        match migrate::sqlite::migrate(&state, migrate::MIGRATIONS, ambient).await {
+            // Nothing in it is worth a start that fails.
+            Err(error @ Error::Corrupt { .. }) => {
+                let aside = state.set_aside()?;
+                tracing::warn!(%error, set_aside = %aside.display(), "a damaged file of passing state is made anew");
+                migrate::sqlite::migrate(&state, migrate::MIGRATIONS, ambient).await?
+            }
+            migrated => migrated?,
+        };
         Ok(Self { catalog: OpenFile::start(catalog, shared), state: OpenFile::start(state, shared) })
     }
 

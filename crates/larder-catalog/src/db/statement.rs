@@ -73,6 +73,17 @@ impl Statement {
         }
     }
 
+    /// Appends ` AND (<two columns>) > ($n, $m)` if there is a position to go on from.
+    #[must_use]
+    pub(crate) fn and_after(
+        self,
+        columns: &str,
+        after: Option<(impl Into<Param>, impl Into<Param>)>,
+    ) -> Self {
+        let Some((first, second)) = after else { return self };
+        self.push(" AND (").push(columns).push(") > (").bind(first).push(", ").bind(second).push(")")
+    }
+
     /// Appends ` AND <text column> IN ($n, …)`; an empty list is never true.
     #[must_use]
     pub(crate) fn and_in<P: Into<Param>>(self, column: &str, params: impl IntoIterator<Item = P>) -> Self {

@@ -49,6 +49,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!(1, "records", Durable, "0001_records.sql"),
     migration!(2, "queue", Durable, "0002_queue.sql"),
     migration!(3, "state", Ephemeral, "0003_state.sql"),
+    migration!(4, "sweeps", Durable, "0004_sweeps.sql"),
 ];
 
 /// A migration that ran.

@@ -57,15 +57,21 @@ impl Tx {
     /// Forgets jobs that ended before an instant, with their attempts; at most `limit`. Answers how
     /// many.
     pub async fn forget_jobs_ended_before(&mut self, before: Timestamp, limit: u32) -> Result<u64> {
-        let ended = Statement::new("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE finished_at < ")
+        let select = Statement::new("SELECT id AS value FROM jobs WHERE finished_at < ")
             .bind(before)
-            .push(" ORDER BY finished_at LIMIT ")
-            .bind(bounded(limit))
-            .push(")");
-        let forgotten = self.execute(Class::Durable, ended).await?;
-        let attempts = "DELETE FROM job_attempts WHERE ended_at < $1 \
-             AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job_attempts.job_id)";
-        self.execute(Class::Durable, Statement::new(attempts).with(before)).await?;
+            .push(" ORDER BY finished_at, id LIMIT ")
+            .bind(bounded(limit));
+        let ended: Vec<String> = self.rows(Class::Durable, select).await?;
+        let jobs = Statement::new("DELETE FROM jobs WHERE finished_at < ").bind(before).and_in("id", &ended);
+        let forgotten = self.execute(Class::Durable, jobs).await?;
+        // Of these jobs only: looking for attempts without a job would read the whole history each time.
+        // One that was queued again since it was looked for keeps its own.
+        let attempts = Statement::new(
+            "DELETE FROM job_attempts WHERE NOT EXISTS \
+             (SELECT 1 FROM jobs WHERE jobs.id = job_attempts.job_id)",
+        )
+        .and_in("job_id", &ended);
+        self.execute(Class::Durable, attempts).await?;
         Ok(forgotten)
     }
 

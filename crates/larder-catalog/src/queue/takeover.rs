@@ -21,8 +21,8 @@ use crate::{
 /// whose death proves the fault; this maximum is the last resort for what such a trial can't show.
 pub const JOB_CRASHES_MAX: i64 = 10;
 
-/// Most jobs looked at in one go.
-const TAKEN_OVER_MAX: u32 = 100;
+/// Jobs looked at, and taken over, in one go; there are as many goes as it takes.
+const PAGE: u32 = 100;
 
 /// What became of jobs whose workers vanished.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,36 +38,50 @@ impl Catalog {
     /// process may call it, at any time; each vanished worker is counted once.
     pub async fn take_over_expired(&self) -> Result<TakenOver> {
         let now = self.ambient().now();
-        let overdue: Vec<JobRecord> = self.rows(Class::Durable, overdue(now)).await?;
-        let ids: Vec<JobId> = overdue.iter().map(|job| job.id).collect();
-        let beats = self.beats(&ids).await?;
-        let silent: Vec<Lease> = overdue
-            .iter()
-            .filter(|job| {
-                !beats
+        let mut taken = TakenOver::default();
+        let mut after = None;
+        loop {
+            // Heartbeats do not move a lease's end in the record, so that every job which takes longer
+            // than a lease is met here; those of the dead may come after any number of living ones.
+            let page: Vec<JobRecord> = self.rows(Class::Durable, running(Some(now), after)).await?;
+            let ids: Vec<JobId> = page.iter().map(|job| job.id).collect();
+            let beats = self.beats(&ids).await?;
+            let is_alive = |job: &JobRecord| {
+                beats
                     .iter()
                     .any(|beat| beat.job == job.id && beat.lease == job.lease && beat.expires_at > now)
-            })
-            .map(|job| Lease { job: job.id, number: job.lease })
-            .collect();
-        if silent.is_empty() {
-            return Ok(TakenOver::default());
+            };
+            taken.add(self.take_over_of(&page, |job| !is_alive(job)).await?);
+            after = position(&page);
+            if page.len() < PAGE as usize {
+                return Ok(taken);
+            }
         }
-        self.commit(Class::Durable, move |tx| Box::pin(async move { tx.take_over(&silent).await })).await
     }
-}
 
-impl Catalog {
     /// Takes jobs away, whatever their lease, from workers of which `is_dead` is certain: a process of
     /// this machine that has ended. For a restart that need not wait for leases to run out.
     pub async fn take_over_dead(&self, is_dead: impl Fn(&str) -> bool) -> Result<TakenOver> {
-        let running = select().push(" AND state = 'running' ORDER BY started_at LIMIT ").bind(1_000_u32);
-        let running: Vec<JobRecord> = self.rows(Class::Durable, running).await?;
-        let silent: Vec<Lease> = running
-            .iter()
-            .filter(|job| job.leased_by.as_deref().is_some_and(&is_dead))
-            .map(|job| Lease { job: job.id, number: job.lease })
-            .collect();
+        let mut taken = TakenOver::default();
+        let mut after = None;
+        loop {
+            let page: Vec<JobRecord> = self.rows(Class::Durable, running(None, after)).await?;
+            let of_the_dead = |job: &JobRecord| job.leased_by.as_deref().is_some_and(&is_dead);
+            taken.add(self.take_over_of(&page, of_the_dead).await?);
+            after = position(&page);
+            if page.len() < PAGE as usize {
+                return Ok(taken);
+            }
+        }
+    }
+
+    async fn take_over_of(
+        &self,
+        jobs: &[JobRecord],
+        is_lost: impl Fn(&JobRecord) -> bool,
+    ) -> Result<TakenOver> {
+        let lost = jobs.iter().filter(|job| is_lost(job));
+        let silent: Vec<Lease> = lost.map(|job| Lease { job: job.id, number: job.lease }).collect();
         if silent.is_empty() {
             return Ok(TakenOver::default());
         }
@@ -75,12 +89,28 @@ impl Catalog {
     }
 }
 
-fn overdue(now: Timestamp) -> Statement {
+impl TakenOver {
+    fn add(&mut self, other: Self) {
+        self.requeued.extend(other.requeued);
+        self.dead.extend(other.dead);
+    }
+}
+
+/// Where the next page begins.
+type Position = (Timestamp, JobId);
+
+fn position(page: &[JobRecord]) -> Option<Position> {
+    page.last().and_then(|job| Some((job.lease_expires_at?, job.id)))
+}
+
+/// A page of running jobs, of those whose lease ended by `until` if that is given.
+fn running(until: Option<Timestamp>, after: Option<Position>) -> Statement {
     select()
         .push(" AND state = 'running'")
-        .and("lease_expires_at <= ", now)
-        .push(" ORDER BY lease_expires_at LIMIT ")
-        .bind(TAKEN_OVER_MAX)
+        .and_if("lease_expires_at <= ", until)
+        .and_after("lease_expires_at, id", after)
+        .push(" ORDER BY lease_expires_at, id LIMIT ")
+        .bind(PAGE)
 }
 
 impl Tx {

@@ -75,14 +75,12 @@ fn list(filter: &AssetFilter, limit: u32) -> Result<Statement> {
     }
     if let Some(after) = &filter.after {
         let (bucket, id, key) = parse_cursor(after)?;
-        statement = statement
-            .push(" AND (bucket, key, id) > (")
-            .bind(bucket)
-            .push(", ")
-            .bind(key)
-            .push(", ")
-            .bind(id)
-            .push(")");
+        // SQLite seeks by a comparison of rows only if none of its columns has a value already.
+        statement = match &filter.bucket {
+            Some(only) if only.as_str() == bucket => statement.push(" AND (key, id) > ("),
+            _ => statement.push(" AND (bucket, key, id) > (").bind(bucket).push(", "),
+        };
+        statement = statement.bind(key).push(", ").bind(id).push(")");
     }
     Ok(statement.push(" ORDER BY bucket, key, id LIMIT ").bind(limit + 1))
 }
@@ -114,4 +112,19 @@ reads! { Durable;
     many trash_due(deleted_before: Timestamp, limit: u32) -> AssetRecord = Statement::new(SELECT)
         .push("WHERE 1 = 1").and("deleted_at < ", deleted_before)
         .push(" ORDER BY deleted_at, id LIMIT ").bind(bounded(limit));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::{plan, sqlite};
+
+    #[tokio::test]
+    async fn the_next_page_of_a_bucket_begins_where_the_last_one_ended() {
+        let (_directory, catalog) = sqlite().await;
+        let after = Some("media/0195f1e0-0000-7000-8000-000000000000/a/b.jpg".to_owned());
+        let filter = AssetFilter { bucket: Some("media".parse().unwrap()), after, ..AssetFilter::default() };
+        let plan = plan(&catalog, list(&filter, 100).unwrap()).await;
+        assert!(plan.contains("assets_by_key (bucket=? AND key>?)"), "{plan}");
+    }
 }

@@ -7,6 +7,7 @@ use super::asset::changed_one;
 use crate::{
     db::{FromRow, Row, Statement, json, opt_json},
     error::Result,
+    page::bounded,
     reads::reads,
     tx::{Class, Tx},
     words::words,
@@ -181,9 +182,19 @@ impl Tx {
         self.execute(Class::Durable, delete).await.map(drop)
     }
 
-    /// Forgets keys whose time is over; answers how many.
-    pub async fn expire_idempotency(&mut self) -> Result<u64> {
-        let delete = Statement::new("DELETE FROM idempotency WHERE expires_at <= ").bind(self.now());
+    /// Forgets keys whose time is over, at most `limit`; answers how many.
+    pub async fn expire_idempotency(&mut self, limit: u32) -> Result<u64> {
+        let now = self.now();
+        let delete = Statement::new(
+            "DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency \
+             WHERE expires_at <= ",
+        )
+        .bind(now)
+        .push(" ORDER BY expires_at LIMIT ")
+        .bind(bounded(limit))
+        // Not one that was begun anew since it was looked for.
+        .push(") AND expires_at <= ")
+        .bind(now);
         self.execute(Class::Durable, delete).await
     }
 }

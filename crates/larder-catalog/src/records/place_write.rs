@@ -152,11 +152,11 @@ impl Tx {
         self.update_place(fence, columns).await
     }
 
-    /// Forgets rows that nobody has held since an instant; answers how many.
-    pub async fn forget_idle_places(&mut self, before: Timestamp) -> Result<u64> {
-        let delete = Statement::new("DELETE FROM place_writes WHERE holder IS NULL AND intent IS NULL")
-            .and("expires_at < ", before);
-        self.execute(Class::Durable, delete).await
+    /// Forgets rows that nobody has held since an instant, at most `limit`; answers how many. Fences
+    /// rise all the same if that instant is well in the past: the first fence of a new row is the time
+    /// in milliseconds, and no key is taken a thousand times a second for as long.
+    pub async fn forget_idle_places(&mut self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.execute(Class::Durable, forget_idle(before, limit)).await
     }
 
     /// Takes the row away from a holder that is dead; its intent stays for whoever takes it next.
@@ -176,5 +176,30 @@ impl Tx {
         changed_one(self.execute(Class::Durable, update).await?, || {
             format!("{}/{} was taken by another writer", fence.bucket, fence.key)
         })
+    }
+}
+
+fn forget_idle(before: Timestamp, limit: u32) -> Statement {
+    Statement::new(
+        "DELETE FROM place_writes WHERE (bucket, key) IN (SELECT bucket, key FROM place_writes \
+         WHERE holder IS NULL AND intent IS NULL",
+    )
+    .and("expires_at < ", before)
+    .push(" ORDER BY expires_at LIMIT ")
+    .bind(bounded(limit))
+    // Not one that was taken since it was looked for.
+    .push(") AND holder IS NULL AND intent IS NULL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::{plan, sqlite};
+
+    #[tokio::test]
+    async fn keys_are_forgotten_without_reading_all_of_them() {
+        let (_directory, catalog) = sqlite().await;
+        let plan = plan(&catalog, forget_idle(Timestamp::from_millis(1), 100)).await;
+        assert!(plan.contains("place_writes_idle (expires_at<?)") && !plan.contains("SCAN"), "{plan}");
     }
 }

@@ -55,11 +55,24 @@ impl Catalog {
     }
 }
 
+fn idle(unchanged_since: Timestamp, after: Option<&UploadRecord>, limit: u32) -> Statement {
+    Statement::new(SELECT)
+        .push("WHERE finished_at IS NULL")
+        .and("updated_at <= ", unchanged_since)
+        .and_after("expires_at, id", after.map(|upload| (upload.expires_at, upload.id)))
+        .push(" ORDER BY expires_at, id LIMIT ")
+        .bind(bounded(limit))
+}
+
 reads! { Durable;
     /// Uploads that never became an asset and whose time is over, the most overdue first.
     many abandoned_uploads(now: Timestamp, limit: u32) -> UploadRecord = Statement::new(SELECT)
         .push("WHERE finished_at IS NULL").and("expires_at <= ", now)
         .push(" ORDER BY expires_at, id LIMIT ").bind(bounded(limit));
+    /// Uploads that have not ended and did not change since an instant, by the end of their time;
+    /// `after` is the last of the previous page.
+    many idle_uploads(unchanged_since: Timestamp, after: Option<&UploadRecord>, limit: u32) -> UploadRecord =
+        idle(unchanged_since, after, limit);
     /// Uploads that failed or expired before an instant and still have staged bytes.
     many uploads_with_leftovers(ended_before: Timestamp, limit: u32) -> UploadRecord = Statement::new(SELECT)
         .push("WHERE staging_place IS NOT NULL").and("finished_at <= ", ended_before)
@@ -68,4 +81,17 @@ reads! { Durable;
     many uploads_ended_before(before: Timestamp, limit: u32) -> UploadRecord = Statement::new(SELECT)
         .push("WHERE 1 = 1").and("finished_at < ", before)
         .push(" ORDER BY finished_at, id LIMIT ").bind(bounded(limit));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::{plan, sqlite};
+
+    #[tokio::test]
+    async fn uploads_that_have_ended_are_not_read_to_find_the_others() {
+        let (_directory, catalog) = sqlite().await;
+        let plan = plan(&catalog, idle(Timestamp::from_millis(1), None, 100)).await;
+        assert!(plan.contains("uploads_open"), "{plan}");
+    }
 }

@@ -209,6 +209,9 @@ impl Tx {
     /// Inserts a variant that is to be made, unless one of its identity exists; answers the record
     /// that is there then, and whether it is new. A stale one of the same identity (the asset has its
     /// former bytes again) becomes ready if its bytes are there, else pending.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it was removed at the same moment: repeat.
     pub async fn want_variant(
         &mut self,
         identity: &VariantIdentity,
@@ -242,7 +245,8 @@ impl Tx {
             self.revive(identity, now).await?;
         }
         let found = self.variant_of(identity).await?;
-        let variant = found.ok_or_else(|| Error::internal("a variant vanished in its own transaction"))?;
+        // Only on PostgreSQL: it was there for the insert, and a collector removed it before the read.
+        let variant = found.ok_or_else(|| Error::unavailable("the variant was removed at the same time"))?;
         Ok((variant, inserted))
     }
 

@@ -13,6 +13,7 @@ for_each_engine! {
     one_writer_holds_a_key_at_a_time,
     an_overdue_writer_loses_its_fence_and_its_intent_is_handed_on,
     a_fence_rises_even_after_its_row_was_forgotten,
+    idle_rows_are_forgotten_in_portions_and_held_ones_never,
     of_many_writers_at_once_one_wins,
 }
 
@@ -80,10 +81,48 @@ async fn a_fence_rises_even_after_its_row_was_forgotten(engine: Engine) {
     engine.write(move |tx| Box::pin(async move { tx.release_place(&fence).await })).await.unwrap();
     engine.advance(Duration::from_secs(86_400));
     let before = engine.now();
-    let forgotten =
-        engine.write(move |tx| Box::pin(async move { tx.forget_idle_places(before).await })).await.unwrap();
+    let forgotten = engine
+        .write(move |tx| Box::pin(async move { tx.forget_idle_places(before, 10).await }))
+        .await
+        .unwrap();
     assert_eq!(forgotten, 1);
     assert!(take(&engine, "w2").await.unwrap().fence > first.fence);
+}
+
+async fn idle_rows_are_forgotten_in_portions_and_held_ones_never(engine: Engine) {
+    let until = engine.now().plus(LEASE);
+    for number in 0..5 {
+        let name = key(&format!("k{number}"));
+        let row = engine
+            .write(move |tx| {
+                Box::pin(async move { tx.take_place(&bucket("media"), &name, "w", until).await })
+            })
+            .await
+            .unwrap();
+        let fence = row.fence();
+        match number {
+            0 => {}
+            1 => {
+                let intent = json!({});
+                let interrupted = engine.write(move |tx| {
+                    Box::pin(async move {
+                        tx.set_place_intent(&fence, &intent).await?;
+                        tx.release_holder(&fence).await
+                    })
+                });
+                interrupted.await.unwrap();
+            }
+            _ => {
+                engine.write(move |tx| Box::pin(async move { tx.release_place(&fence).await })).await.unwrap()
+            }
+        }
+    }
+    engine.advance(Duration::from_secs(3_600));
+    let before = engine.now();
+    for expected in [2, 1, 0] {
+        let forget = engine.write(move |tx| Box::pin(async move { tx.forget_idle_places(before, 2).await }));
+        assert_eq!(forget.await.unwrap(), expected);
+    }
 }
 
 async fn of_many_writers_at_once_one_wins(engine: Engine) {

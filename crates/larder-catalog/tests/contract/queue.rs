@@ -23,6 +23,7 @@ for_each_engine! {
     a_delayed_job_waits_for_its_time,
     a_stale_lease_changes_nothing,
     a_job_is_taken_over_after_its_lease_and_a_heartbeat_prevents_that,
+    a_dead_worker_is_found_behind_any_number_of_living_ones,
     a_job_whose_workers_vanish_again_and_again_is_dead,
     a_job_that_was_enqueued_again_is_queued_even_if_it_fails_but_not_if_it_crashes,
     a_failed_job_is_retried_until_its_attempts_are_used_up,
@@ -159,6 +160,34 @@ async fn a_job_is_taken_over_after_its_lease_and_a_heartbeat_prevents_that(engin
     assert_eq!(taken, [id], "each vanished worker counts once");
     let again = claim(&engine).await.unwrap();
     assert_eq!((again.job.attempts, again.job.crashes, again.lease.number), (1, 1, 2));
+}
+
+/// Jobs that take long and live come first in every look, since their leases began earlier.
+async fn a_dead_worker_is_found_behind_any_number_of_living_ones(engine: Engine) {
+    const LIVING: usize = 230;
+    for _ in 0..LIVING {
+        enqueue(&engine, job()).await;
+        claim(&engine).await.unwrap();
+        // Some share the end of their lease, so that pages end between equals.
+        if engine.ambient.random_unit() < 0.1 {
+            engine.advance(Duration::from_millis(1));
+        }
+    }
+    engine.advance(Duration::from_secs(10));
+    let lost = enqueue(&engine, job()).await.id;
+    claim(&engine).await.unwrap();
+    engine.advance(Duration::from_secs(25));
+    let running = JobFilter { state: Some(JobState::Running), limit: 1_000, ..JobFilter::default() };
+    for living in engine.catalog.jobs(&running).await.unwrap().items {
+        if living.id != lost {
+            let lease = Lease { job: living.id, number: living.lease };
+            engine.catalog.heartbeat(lease, engine.now().plus(LEASE), None, None).await.unwrap();
+        }
+    }
+    engine.advance(Duration::from_secs(10));
+    assert_eq!(engine.catalog.take_over_expired().await.unwrap().requeued, [lost]);
+    let dead = |worker: &str| worker == "w1";
+    assert_eq!(engine.catalog.take_over_dead(dead).await.unwrap().requeued.len(), LIVING);
 }
 
 async fn a_job_whose_workers_vanish_again_and_again_is_dead(engine: Engine) {

@@ -170,7 +170,7 @@ async fn an_idempotency_key_is_free_again_after_its_time(engine: Engine) {
         .unwrap();
     assert_eq!(begin(&engine, request(&engine)).await, Begun::First);
     engine.advance(Duration::from_secs(60));
-    assert_eq!(engine.write(|tx| Box::pin(tx.expire_idempotency())).await.unwrap(), 1);
+    assert_eq!(engine.write(|tx| Box::pin(tx.expire_idempotency(10))).await.unwrap(), 1);
 }
 
 async fn an_answer_commits_with_its_upload_or_not_at_all(engine: Engine) {

@@ -14,7 +14,9 @@ for_each_engine! {
     replacing_the_bytes_makes_variants_stale_and_bringing_them_back_revives_them,
     a_backfill_sees_the_assets_that_lack_a_variant,
     unused_variants_are_found_by_their_last_use,
+    unused_variants_of_a_bucket_are_found_behind_any_number_of_others,
     variants_of_purged_assets_are_orphans,
+    every_window_is_looked_through_for_orphans,
 }
 
 fn identity(asset: AssetId, source: &str) -> VariantIdentity {
@@ -105,8 +107,10 @@ async fn replacing_the_bytes_makes_variants_stale_and_bringing_them_back_revives
         .unwrap();
     assert_eq!(marked, 1);
     engine.advance(Duration::from_secs(10));
-    let stale = engine.catalog.stale_variants(engine.now(), 10).await.unwrap();
+    let stale = engine.catalog.stale_variants(engine.now(), None, 10).await.unwrap();
     assert_eq!(stale.iter().map(|variant| variant.id).collect::<Vec<_>>(), [variant.id]);
+    let rest = engine.catalog.stale_variants(engine.now(), stale.last(), 10).await.unwrap();
+    assert!(rest.is_empty());
     assert!(!finish(&engine, &variant, ready("v/late")).await);
     let (revived, new) = want(&engine, identity(asset.id, &asset.sha256), None).await;
     assert!(!new);
@@ -152,7 +156,7 @@ async fn unused_variants_are_found_by_their_last_use(engine: Engine) {
     assert_eq!(engine.catalog.fold_last_uses(10).await.unwrap(), 1);
     assert_eq!(engine.catalog.fold_last_uses(10).await.unwrap(), 0);
     assert_eq!(engine.catalog.variant(used.id).await.unwrap().unwrap().last_used_at, engine.now());
-    let found = engine.catalog.unused_variants(engine.now(), 10).await.unwrap();
+    let found = engine.catalog.unused_variants(&bucket("media"), engine.now(), None, 10).await.unwrap();
     assert_eq!(found.iter().map(|variant| variant.id).collect::<Vec<_>>(), [unused.id]);
     let usage = engine.catalog.variant_usage().await.unwrap();
     assert_eq!(
@@ -161,10 +165,62 @@ async fn unused_variants_are_found_by_their_last_use(engine: Engine) {
     );
 }
 
+async fn unused_variants_of_a_bucket_are_found_behind_any_number_of_others(engine: Engine) {
+    let other = engine.stored_asset("keeps", "a").await;
+    for number in 0..12 {
+        let (variant, _) = want(&engine, identity(other.id, &format!("source {number}")), None).await;
+        finish(&engine, &variant, ready("v")).await;
+    }
+    engine.advance(Duration::from_secs(1));
+    let asset = engine.stored_asset("media", "a").await;
+    let mut expected = Vec::new();
+    for number in 0..5 {
+        let (variant, _) = want(&engine, identity(asset.id, &format!("source {number}")), None).await;
+        finish(&engine, &variant, ready("v")).await;
+        expected.push(variant.id);
+    }
+    engine.advance(Duration::from_secs(1));
+    let (media, mut found, mut last) = (bucket("media"), Vec::new(), None);
+    loop {
+        let page = engine.catalog.unused_variants(&media, engine.now(), last.as_ref(), 2).await.unwrap();
+        found.extend(page.iter().map(|variant| variant.id));
+        last = page.into_iter().last();
+        if last.is_none() {
+            break;
+        }
+    }
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+async fn every_window_is_looked_through_for_orphans(engine: Engine) {
+    let asset = engine.stored_asset("media", "a").await;
+    let mut expected = Vec::new();
+    for number in 0..9 {
+        let owner = if number % 4 == 3 { AssetId::new(&engine.ambient) } else { asset.id };
+        let (variant, _) = want(&engine, identity(owner, &format!("source {number}")), None).await;
+        if owner != asset.id {
+            expected.push(variant.id);
+        }
+    }
+    let (mut found, mut after, mut windows) = (Vec::new(), None::<String>, 0);
+    loop {
+        let page = engine.catalog.orphaned_variants(after.as_deref(), 2).await.unwrap();
+        found.extend(page.items.iter().map(|variant| variant.id));
+        windows += 1;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    expected.sort_unstable();
+    assert_eq!((found, windows), (expected, 5));
+}
+
 async fn variants_of_purged_assets_are_orphans(engine: Engine) {
     let asset = engine.stored_asset("media", "a").await;
     let (variant, _) = want(&engine, identity(asset.id, &asset.sha256), None).await;
-    assert!(engine.catalog.orphaned_variants(10).await.unwrap().is_empty());
+    assert!(engine.catalog.orphaned_variants(None, 10).await.unwrap().items.is_empty());
     let id = asset.id;
     engine
         .write(move |tx| {
@@ -175,6 +231,6 @@ async fn variants_of_purged_assets_are_orphans(engine: Engine) {
         })
         .await
         .unwrap();
-    let orphans = engine.catalog.orphaned_variants(10).await.unwrap();
+    let orphans = engine.catalog.orphaned_variants(None, 10).await.unwrap().items;
     assert_eq!(orphans.iter().map(|variant| variant.id).collect::<Vec<_>>(), [variant.id]);
 }

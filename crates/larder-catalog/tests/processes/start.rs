@@ -138,3 +138,58 @@ async fn a_server_that_does_not_answer_is_unavailable() {
     let error = Catalog::open(&target, Ambient::system()).await.expect_err("nobody there");
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_state_file_is_set_aside_and_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = child::target(directory.path().to_str().unwrap());
+    let state = directory.path().join("state.db");
+    let damage = "something else entirely, and long enough".repeat(100);
+    for _ in 0..2 {
+        std::fs::write(&state, &damage).unwrap();
+        let catalog = Catalog::open(&target, Ambient::system()).await.unwrap();
+        catalog.migrate().await.unwrap();
+        catalog.forget_state_before(Ambient::system().now()).await.unwrap();
+        catalog.close().await;
+        drop(catalog);
+        assert_eq!(std::fs::read_to_string(directory.path().join("state.db.damaged")).unwrap(), damage);
+        let _ = std::fs::remove_file(directory.path().join("state.db-wal"));
+        let _ = std::fs::remove_file(directory.path().join("state.db-shm"));
+    }
+}
+
+/// As a command beside a server under load: SQLite's own waiting let it wait for seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_beside_a_busy_one_gets_its_turn_soon() {
+    use std::time::{Duration, Instant};
+    let directory = tempfile::tempdir().unwrap();
+    let target = child::target(directory.path().to_str().unwrap());
+    let ambient = Ambient::system();
+    let busy = Catalog::open(&target, ambient.clone()).await.unwrap();
+    busy.migrate().await.unwrap();
+    let beside = Catalog::open(&target, ambient.clone()).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(6);
+    let load: Vec<_> = (0..16)
+        .map(|_| {
+            let (busy, ambient) = (busy.clone(), ambient.clone());
+            tokio::spawn(async move {
+                while Instant::now() < until {
+                    child::store(&busy, child::upload(&ambient)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut waits = Vec::new();
+    while Instant::now() < until {
+        let asked = Instant::now();
+        child::store(&beside, child::upload(&ambient)).await.unwrap();
+        waits.push(asked.elapsed());
+    }
+    for task in load {
+        task.await.unwrap();
+    }
+    waits.sort_unstable();
+    let (median, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    println!("{} turns, median {median:?}, longest {longest:?}", waits.len());
+    assert!(longest < Duration::from_millis(1_500), "median {median:?}, longest {longest:?}");
+}

@@ -40,6 +40,14 @@ struct Identity {
     birth: Option<SystemTime>,
 }
 
+impl Identity {
+    /// Whether both are the same folder. File systems give a freed inode to the next folder, so where
+    /// births are not told, nothing proves it, and the folders above are synced each time.
+    fn is_surely(&self, other: &Self) -> bool {
+        self.birth.is_some() && self == other
+    }
+}
+
 /// Folders whose entries are still to be made durable, the changed one first.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled(Vec<(String, Identity)>);
@@ -67,7 +75,7 @@ impl Durable {
         loop {
             match self.identity(at) {
                 Ok(identity) => {
-                    let known = self.known().get(at) == Some(&identity);
+                    let known = self.known().get(at).is_some_and(|known| known.is_surely(&identity));
                     chain.push((at.to_owned(), identity));
                     if known {
                         break;
@@ -174,6 +182,14 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         root.make_folders("a/b").unwrap();
         assert_eq!(folders(&durable.unsettled("a/b").unwrap()), ["a/b", "a"]);
+    }
+
+    #[test]
+    fn a_folder_of_unknown_birth_is_never_known() {
+        let born = Identity { device: 1, inode: 2, birth: Some(SystemTime::UNIX_EPOCH) };
+        let unknown = Identity { birth: None, ..born.clone() };
+        assert!(born.is_surely(&born));
+        assert!(!unknown.is_surely(&unknown) && !unknown.is_surely(&born) && !born.is_surely(&unknown));
     }
 
     #[tokio::test]

@@ -29,11 +29,15 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Opens the folder, making it and its parents durably if they are absent.
+    /// Opens the folder, making it and its parents durably if they are absent. Whoever made them
+    /// before, an installer for instance, may not have synced anything.
     pub(super) fn open(path: &Path) -> Result<Self, Errno> {
         create_durably(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let path = path.canonicalize().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let folder = rustix::fs::openat(CWD, &path, FOLDER | OFlags::CLOEXEC, Mode::empty())?;
+        for above in above(&path) {
+            sync_if_possible(above).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        }
         Ok(Self { path, folder })
     }
 
@@ -183,6 +187,26 @@ fn create_durably(path: &Path) -> io::Result<()> {
     fs::File::open(parent)?.sync_all()
 }
 
+/// The folders that hold the entries of a root and of the folder around it, which programs make
+/// together (`larder-data/media`).
+fn above(root: &Path) -> impl Iterator<Item = &Path> {
+    root.ancestors().skip(1).take(2)
+}
+
+/// Syncs a folder that others made, unless it is closed to us or can't be synced: then it was there
+/// before us, and who made it answers for it.
+fn sync_if_possible(folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if matches!(error.kind(), PermissionDenied | InvalidInput | ReadOnlyFilesystem | Unsupported) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -193,6 +217,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(&folder.path().join("new/root")).unwrap();
         (folder, root)
+    }
+
+    #[test]
+    fn the_entries_of_a_root_and_of_the_folder_around_it_are_synced() {
+        let folders: Vec<_> = above(Path::new("/srv/larder-data/media")).collect();
+        assert_eq!(folders, [Path::new("/srv/larder-data"), Path::new("/srv")]);
+        assert_eq!(above(Path::new("/")).count(), 0);
+        sync_if_possible(Path::new("/proc")).unwrap();
     }
 
     #[test]

@@ -107,8 +107,10 @@ pub async fn copies_and_renames_obey_conditions(fixture: Fixture) {
     let other = fixture.put("to", "to").await;
     for condition in [Condition::IfAbsent, Condition::IfMatch(stat.fingerprint)] {
         let refused = [
-            store.copy(&from, &to, CopyOptions { condition: condition.clone() }).await,
-            store.rename(&from, &to, RenameOptions { condition }).await,
+            store
+                .copy(&from, &to, CopyOptions { condition: condition.clone(), ..CopyOptions::default() })
+                .await,
+            store.rename(&from, &to, RenameOptions { condition, ..RenameOptions::default() }).await,
         ];
         for result in refused {
             assert!(matches!(&result, Err(Error::Precondition { place }) if *place == to), "{result:?}");
@@ -116,8 +118,8 @@ pub async fn copies_and_renames_obey_conditions(fixture: Fixture) {
     }
     assert_eq!(fixture.read("to").await.as_deref(), Some("to"));
     let matching = Condition::IfMatch(other.fingerprint);
-    store.copy(&from, &to, CopyOptions { condition: matching }).await.unwrap();
-    let absent = RenameOptions { condition: Condition::IfAbsent };
+    store.copy(&from, &to, CopyOptions { condition: matching, ..CopyOptions::default() }).await.unwrap();
+    let absent = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
     store.rename(&from, &place("third"), absent.clone()).await.unwrap();
     assert_eq!(fixture.read("to").await.as_deref(), Some("from"));
     let onto_itself = store.rename(&to, &to, absent).await;

@@ -186,11 +186,13 @@ impl Step {
                 self.answer(model, store.remove(from).await.map(|existed| existed.to_string()))
             }
             Self::Copy(from, to, when) => {
-                let options = CopyOptions { condition: when.condition(store, to).await };
+                let options =
+                    CopyOptions { condition: when.condition(store, to).await, ..CopyOptions::default() };
                 self.answer(model, store.copy(from, to, options).await.map(|_| "done".to_owned()))
             }
             Self::Rename(from, to, when) => {
-                let options = RenameOptions { condition: when.condition(store, to).await };
+                let options =
+                    RenameOptions { condition: when.condition(store, to).await, ..RenameOptions::default() };
                 self.answer(model, store.rename(from, to, options).await.map(|_| "done".to_owned()))
             }
             Self::List(prefix, delimiter, limit) => {

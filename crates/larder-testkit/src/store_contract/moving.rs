@@ -17,6 +17,9 @@ pub async fn a_rename_moves_the_same_bytes(fixture: Fixture) {
         let renamed = fixture.store.rename(&place(from), &to, RenameOptions::default()).await.unwrap();
         assert_eq!(renamed, fixture.store.stat(&to).await.unwrap());
         assert_eq!(renamed.size_bytes, put.size_bytes);
+        if fixture.store.capabilities().rename_keeps_fingerprint {
+            assert_eq!(renamed.fingerprint, put.fingerprint);
+        }
         assert_eq!(fixture.read("new/folder/file").await.as_deref(), Some("bytes"));
         fixture.holds_only(&["new/folder/file"]).await;
     }

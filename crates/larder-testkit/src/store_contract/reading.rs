@@ -125,6 +125,34 @@ pub async fn attributes_are_kept_or_ignored(fixture: Fixture) {
     assert_eq!(store.stat(&place("c")).await.unwrap().attributes, expected);
 }
 
+/// Where attributes are kept; the bytes are the same either way.
+pub async fn a_copy_or_rename_can_give_other_attributes(fixture: Fixture) {
+    let store = &fixture.store;
+    let of_type = |content_type: &str| Attributes {
+        content_type: Some(content_type.to_owned()),
+        ..Attributes::default()
+    };
+    let expected = |attributes: &Attributes| match store.capabilities().attributes {
+        true => attributes.clone(),
+        false => Attributes::default(),
+    };
+    let (first, second, third) = (of_type("image/png"), of_type("image/gif"), of_type("image/webp"));
+    let options = PutOptions { attributes: first.clone(), ..PutOptions::default() };
+    store.put_bytes(&place("a"), "x", options).await.unwrap();
+    let options = CopyOptions { attributes: Some(second.clone()), ..CopyOptions::default() };
+    let copied = store.copy(&place("a"), &place("b"), options).await.unwrap();
+    assert_eq!(copied.attributes, expected(&second));
+    let options = RenameOptions { attributes: Some(third.clone()), ..RenameOptions::default() };
+    let renamed = store.rename(&place("b"), &place("c"), options.clone()).await.unwrap();
+    assert_eq!(renamed.attributes, expected(&third));
+    assert_eq!(store.stat(&place("c")).await.unwrap(), renamed);
+    store.rename(&place("a"), &place("a"), options).await.unwrap();
+    assert_eq!(store.stat(&place("a")).await.unwrap().attributes, expected(&third));
+    for text in ["a", "c"] {
+        assert_eq!(fixture.read(text).await.as_deref(), Some("x"));
+    }
+}
+
 /// Over several reads, whole and as a range.
 pub async fn a_long_body_is_read_in_order(fixture: Fixture) {
     let bytes: Bytes = (0..3_000_000_u32).map(|index| (index / 7) as u8).collect();

@@ -71,6 +71,23 @@ pub async fn a_dropped_put_leaves_nothing(fixture: Fixture) {
     fixture.holds_only(&[]).await;
 }
 
+/// Nor is it an error that nothing does, or can.
+pub async fn settling_tells_what_lies_there_and_changes_nothing(fixture: Fixture) {
+    for text in ["absent", "new/folder/absent", ".larder/staging/absent"] {
+        assert_eq!(fixture.store.settle(&place(text)).await.unwrap(), None, "{text}");
+    }
+    fixture.holds_only(&[]).await;
+    fixture.put("a/b", "x").await;
+    let stat = fixture.store.stat(&place("a/b")).await.unwrap();
+    assert_eq!(fixture.store.settle(&place("a/b")).await.unwrap(), Some(stat));
+    assert_eq!(fixture.store.settle(&place("a/b/c")).await.unwrap(), None);
+    assert_eq!(fixture.store.settle(&place("a")).await.unwrap(), None);
+    assert_eq!(fixture.read("a/b").await.as_deref(), Some("x"));
+    assert!(fixture.store.remove(&place("a/b")).await.unwrap());
+    assert_eq!(fixture.store.settle(&place("a/b")).await.unwrap(), None);
+    fixture.holds_only(&[]).await;
+}
+
 /// While one writer replaces as fast as it can.
 pub async fn a_reader_sees_old_or_new_and_never_a_mixture(fixture: Fixture) {
     let versions: Vec<Bytes> =

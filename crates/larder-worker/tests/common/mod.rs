@@ -40,27 +40,37 @@ impl Home {
 
     /// Opens the folder with the shipped presets and a bucket `media`.
     pub async fn larder(&self) -> Larder {
-        let store = LocalStore::open(self.path_of("media"), self.ambient()).unwrap();
-        self.larder_over(Arc::new(store)).await
+        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        self.larder_on(Arc::new(self.store()), settings).await
     }
 
-    /// The same over a store that fails as it is told.
+    /// As [`larder`](Self::larder), with a store that fails when it is told to.
     pub async fn faulty_larder(&self) -> (Larder, Faults) {
-        let store = LocalStore::open(self.path_of("media"), self.ambient()).unwrap();
-        let (store, faults) = FaultyStore::new(store);
-        (self.larder_over(Arc::new(store)).await, faults)
+        let (store, faults) = FaultyStore::new(self.store());
+        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        (self.larder_on(Arc::new(store), settings).await, faults)
+    }
+
+    /// As [`larder`](Self::larder), with imports from this machine.
+    pub async fn importing_larder(&self) -> Larder {
+        let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        settings.import.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        self.larder_on(Arc::new(self.store()), settings).await
+    }
+
+    fn store(&self) -> LocalStore {
+        LocalStore::open(self.path_of("media"), self.ambient()).unwrap()
     }
 
     fn ambient(&self) -> Ambient {
         Ambient::new(self.clock.clone(), Arc::new(RandomIds))
     }
 
-    async fn larder_over(&self, store: Arc<dyn Store>) -> Larder {
+    async fn larder_on(&self, store: Arc<dyn Store>, settings: Settings) -> Larder {
         let ambient = self.ambient();
         let target = Target::Sqlite { catalog: self.path_of("catalog.db"), state: self.path_of("state.db") };
         let catalog = Catalog::open(&target, ambient.clone()).await.unwrap();
         catalog.migrate().await.unwrap();
-        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         let larder = Larder::open(settings, catalog, store, ambient).await.unwrap();
         larder.declare(&[], &[]).await.unwrap();
         let media = BucketPolicy { presets: vec!["artwork".to_owned()], ..BucketPolicy::default() };
