@@ -99,6 +99,13 @@ impl Scope {
             || key.is_some_and(|key| self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())));
         self.actions.contains(&action) && bucket_fits && key_fits
     }
+
+    /// Whether this allows `action` on any key of a bucket (of any bucket, if none is named).
+    fn allows_somewhere(&self, action: Action, bucket: Option<&BucketName>) -> bool {
+        let bucket_fits = bucket
+            .is_none_or(|bucket| self.buckets.iter().any(|name| name == "*" || name == bucket.as_str()));
+        self.actions.contains(&Action::Admin) || self.actions.contains(&action) && bucket_fits
+    }
 }
 
 /// Who asks.
@@ -140,12 +147,27 @@ impl Principal {
         if scope.allows(action, bucket, key) {
             return Ok(());
         }
+        Err(self.refusal(action, bucket))
+    }
+
+    /// Allows an action that is going to be somewhere in a bucket (in any, if none is named), or
+    /// refuses it for being possible nowhere. Where it is must still be judged with
+    /// [`may`](Self::may).
+    ///
+    /// # Errors
+    /// As [`may`](Self::may).
+    pub fn may_somewhere(&self, action: Action, bucket: Option<&BucketName>) -> Result<(), Fault> {
+        match &self.scope {
+            Some(scope) if scope.allows_somewhere(action, bucket) => Ok(()),
+            Some(_) => Err(self.refusal(action, bucket)),
+            None => self.may(action, bucket, None),
+        }
+    }
+
+    fn refusal(&self, action: Action, bucket: Option<&BucketName>) -> Fault {
         let place = bucket.map_or(String::new(), |bucket| format!(" in the bucket {bucket}"));
-        Err(Fault::new(
-            Code::Forbidden,
-            format!("the key \"{}\" may not {}{place}", self.name, action.as_str()),
-        )
-        .remedy("use a key whose scope has this action, bucket and prefix"))
+        Fault::new(Code::Forbidden, format!("the key \"{}\" may not {}{place}", self.name, action.as_str()))
+            .remedy("use a key whose scope has this action, bucket and prefix")
     }
 }
 
@@ -423,3 +445,7 @@ mod tests {
         assert_eq!(code, Code::Unauthenticated);
     }
 }
+        assert!(narrow.allows_somewhere(Action::Read, Some(&media)));
+        assert!(narrow.allows_somewhere(Action::Read, None));
+        assert!(!narrow.allows_somewhere(Action::Read, Some(&other)));
+        assert!(!narrow.allows_somewhere(Action::Write, None));

@@ -176,6 +176,36 @@ async fn origins_of_the_bucket_may_read_on_every_door() {
         assert!(granted.header("access-control-expose-headers").contains("ETag"));
         let other =
             house.get(path).bearer(&admin).header("origin", "https://evil.example").send().await.is(200);
+#[tokio::test]
+async fn a_form_is_not_read_for_whoever_may_write_nothing_of_it() {
+    let house = House::new().await;
+    let scope = |actions: &[Action]| Scope {
+        buckets: vec!["media".to_owned()],
+        prefixes: vec!["keep/42/".to_owned()],
+        actions: actions.to_vec(),
+    };
+    let (reader, writer) =
+        (house.key_for(scope(&[Action::Read])).await, house.key_for(scope(&[Action::Write])).await);
+    let form = |query: &str, secret: &str| {
+        house
+            .post(&format!("/api/v1/uploads{query}"))
+            .bearer(secret)
+            .header("content-type", "multipart/form-data; boundary=XX")
+            .stream(untouchable())
+            .send()
+    };
+    form("", &reader).await.refused(403, "forbidden");
+    form("?bucket=private", &writer).await.refused(403, "forbidden");
+    form("?bucket=media&key=keep/43/a.jpg", &writer).await.refused(403, "forbidden");
+    // With the bucket in the query the key may still be named by a field.
+    let named = support::Form::default().field("key", "keep/42/a.jpg").file(
+        "a.jpg",
+        "image/jpeg",
+        &pictures::jpeg(8, 8),
+    );
+    house.post("/api/v1/uploads?bucket=media").bearer(&writer).form(named).send().await.is(202);
+}
+
         assert_eq!(other.header("access-control-allow-origin"), "", "{path}");
     }
     let refused = house.ask(Method::OPTIONS, "/m/media/a.jpg").header("origin", "https://evil.example");
