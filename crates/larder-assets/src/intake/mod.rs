@@ -13,6 +13,7 @@ pub mod template;
 mod accept;
 mod in_flight;
 mod recover;
+mod said;
 mod staging_lock;
 mod uploads;
 
@@ -24,6 +25,7 @@ pub use accept::{Accepted, Idempotency};
 pub use uploads::UploadQuery;
 
 pub(crate) use in_flight::InFlight;
+pub(crate) use said::Said;
 pub(crate) use staging_lock::StagingLock;
 
 use crate::larder::Larder;

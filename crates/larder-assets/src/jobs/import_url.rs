@@ -12,7 +12,7 @@ use super::{
     new_job,
 };
 use crate::{
-    intake::{Door, Incoming},
+    intake::{Door, Incoming, Said},
     larder::Larder,
     view::{UploadView, upload_view},
 };
@@ -65,10 +65,12 @@ impl Larder {
     ///
     /// # Errors
     /// [`Code::AddressRefused`] for what the address itself shows; what it resolves to is judged by
-    /// the job. [`Code::BucketNotFound`], [`Code::BacklogFull`].
+    /// the job. [`Code::BucketNotFound`], [`Code::BacklogFull`]; [`Code::InvalidRequest`] for what is
+    /// said beside it.
     pub async fn import(&self, incoming: Incoming, url: Url) -> Result<UploadView, Fault> {
         let bucket = self.bucket(&incoming.bucket).await?;
         self.guarded().check(&url)?;
+        Said::from(&incoming).check(self.ambient().now())?;
         let record = self.import_record(&incoming);
         let job =
             new_job(&ImportUrl { upload_id: record.id, url })?.bucket(bucket.name.clone()).subject(record.id);
