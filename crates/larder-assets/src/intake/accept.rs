@@ -250,6 +250,7 @@ fn request_digest(incoming: &Incoming, sha256: &str) -> String {
         incoming.owner,
         incoming.metadata,
         incoming.tags,
+        incoming.expires_at,
     ]);
     hex::encode(Sha256::digest(said.to_string().as_bytes()))
 }
