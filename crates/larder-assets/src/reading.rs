@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     buckets::Bucket,
     larder::{Larder, place},
-    links::version,
+    links::{variant_version, version},
+    pixels::MemoryShare,
     policy::GpsPolicy,
     variants::recipe_digest,
     view::etag,
@@ -261,7 +262,7 @@ impl Larder {
             last_modified: variant.updated_at,
             content_type: variant.content_type.clone(),
             file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
-            version: version(&asset.sha256).to_owned(),
+            version: variant_version(&asset.sha256, &digest),
         };
         match self.read_bytes(&bucket, &variant.place, &variant.fingerprint, head).await {
             Err(fault) if fault.code == Code::StoredBytesCorrupt => {
