@@ -249,19 +249,22 @@ impl Larder {
         )
     }
 
-    /// Whether any credential is configured; without one, the person at this machine is the
+    /// Whether any credential was ever configured; without one, the person at this machine is the
     /// administrator. At most a second old.
+    ///
+    /// Keys that expired or were revoked count: that the last one ends must not open what it closed.
+    /// `larder key create` on the data directory makes a new one.
     ///
     /// # Errors
     /// The catalogue's.
-    pub async fn any_key_active(&self) -> Result<bool, Fault> {
+    pub async fn any_key_configured(&self) -> Result<bool, Fault> {
         if self.settings().admin_key.is_some() {
             return Ok(true);
         }
         if let Some(known) = self.key_cache().any_active() {
             return Ok(known);
         }
-        let any = self.catalog().active_keys().await? > 0;
+        let any = self.catalog().keys_ever().await? > 0;
         self.key_cache().put_any_active(any);
         Ok(any)
     }

@@ -4,7 +4,7 @@ mod support;
 
 use futures::{StreamExt, stream};
 use http::Method;
-use larder_assets::{Action, Scope};
+use larder_assets::{Action, NewKey, Scope};
 use larder_http::RequestBody;
 use serde_json::json;
 use support::{House, Plan, pictures};
@@ -22,9 +22,12 @@ async fn without_keys_this_machine_is_the_administrator_and_nobody_else() {
     for host in ["evil.example", "evil.example:8000", "localhost.evil.example"] {
         house.get(BUCKETS).header("host", host).send().await.refused(401, "unauthenticated");
     }
-    for name in ["forwarded", "x-forwarded-for", "x-forwarded-host"] {
+    for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"] {
         house.get(BUCKETS).header(name, "for=10.0.0.1").send().await.refused(401, "unauthenticated");
     }
+    // nginx in its first configuration: HTTP/1.0, and no header that says so.
+    let proxied = house.get(BUCKETS).version(http::Version::HTTP_10).send().await;
+    proxied.refused(401, "unauthenticated");
     let refused = house.get(BUCKETS).from("10.0.0.1:9999").send().await;
     refused.refused(401, "unauthenticated");
     assert!(refused.header("www-authenticate").starts_with("Bearer"));
@@ -41,6 +44,23 @@ async fn a_public_url_or_a_key_ends_the_rights_of_this_machine() {
     let key = house.key(&[Action::Read]).await;
     house.get(BUCKETS).send().await.refused(401, "unauthenticated");
     house.get("/api/v1/presets").bearer(&key).send().await.is(200);
+}
+
+#[tokio::test]
+async fn the_end_of_the_last_key_does_not_open_what_it_closed() {
+    let house = House::new().await;
+    let expired = NewKey {
+        name: "brief".to_owned(),
+        scope: Scope::admin(),
+        expires_in: Some(larder_core::text::Span::seconds(0)),
+    };
+    house.larder.create_key(expired).await.unwrap();
+    house.get(BUCKETS).send().await.refused(401, "unauthenticated");
+
+    let house = House::new().await;
+    let key = house.key(&[Action::Admin]).await;
+    house.larder.revoke_key(key.split('_').nth(1).unwrap().parse().unwrap()).await.unwrap();
+    house.get(BUCKETS).send().await.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -157,26 +177,6 @@ async fn what_is_not_permitted_is_refused_before_its_body_is_read() {
 }
 
 #[tokio::test]
-async fn origins_of_the_bucket_may_read_on_every_door() {
-    let house = House::new().await;
-    house.store("media", "a.jpg", &pictures::jpeg(32, 32)).await;
-    let admin = house.key(&[Action::Admin]).await;
-    let doors =
-        ["/m/media/a.jpg", "/i/_/p:keep-small/media/a.jpg.jpg", "/api/v1/buckets/media/objects/a.jpg"];
-    for path in doors {
-        let preflight = house.ask(Method::OPTIONS, path).stranger().header("origin", "https://app.example");
-        let preflight = preflight.header("access-control-request-method", "PUT").send().await.is(204);
-        assert_eq!(preflight.header("access-control-allow-origin"), "https://app.example", "{path}");
-        assert!(preflight.header("access-control-allow-methods").contains("PUT"));
-        assert!(preflight.header("access-control-allow-headers").contains("authorization"));
-
-        let granted =
-            house.get(path).bearer(&admin).header("origin", "https://app.example").send().await.is(200);
-        assert_eq!(granted.header("access-control-allow-origin"), "https://app.example", "{path}");
-        assert!(granted.header("access-control-expose-headers").contains("ETag"));
-        let other =
-            house.get(path).bearer(&admin).header("origin", "https://evil.example").send().await.is(200);
-#[tokio::test]
 async fn a_form_is_not_read_for_whoever_may_write_nothing_of_it() {
     let house = House::new().await;
     let scope = |actions: &[Action]| Scope {
@@ -206,6 +206,26 @@ async fn a_form_is_not_read_for_whoever_may_write_nothing_of_it() {
     house.post("/api/v1/uploads?bucket=media").bearer(&writer).form(named).send().await.is(202);
 }
 
+#[tokio::test]
+async fn origins_of_the_bucket_may_read_on_every_door() {
+    let house = House::new().await;
+    house.store("media", "a.jpg", &pictures::jpeg(32, 32)).await;
+    let admin = house.key(&[Action::Admin]).await;
+    let doors =
+        ["/m/media/a.jpg", "/i/_/p:keep-small/media/a.jpg.jpg", "/api/v1/buckets/media/objects/a.jpg"];
+    for path in doors {
+        let preflight = house.ask(Method::OPTIONS, path).stranger().header("origin", "https://app.example");
+        let preflight = preflight.header("access-control-request-method", "PUT").send().await.is(204);
+        assert_eq!(preflight.header("access-control-allow-origin"), "https://app.example", "{path}");
+        assert!(preflight.header("access-control-allow-methods").contains("PUT"));
+        assert!(preflight.header("access-control-allow-headers").contains("authorization"));
+
+        let granted =
+            house.get(path).bearer(&admin).header("origin", "https://app.example").send().await.is(200);
+        assert_eq!(granted.header("access-control-allow-origin"), "https://app.example", "{path}");
+        assert!(granted.header("access-control-expose-headers").contains("ETag"));
+        let other =
+            house.get(path).bearer(&admin).header("origin", "https://evil.example").send().await.is(200);
         assert_eq!(other.header("access-control-allow-origin"), "", "{path}");
     }
     let refused = house.ask(Method::OPTIONS, "/m/media/a.jpg").header("origin", "https://evil.example");

@@ -65,11 +65,10 @@ reads! { Durable;
 }
 
 impl crate::Catalog {
-    /// How many keys are accepted now. None at all means that no key is configured.
-    pub async fn active_keys(&self) -> Result<u64> {
-        let count = Statement::new("SELECT count(*) AS value FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ")
-            .bind(self.ambient().now())
-            .push(")");
+    /// How many keys were ever made, those that expired or were revoked included. None at all means
+    /// that no key is configured.
+    pub async fn keys_ever(&self) -> Result<u64> {
+        let count = Statement::new("SELECT count(*) AS value FROM api_keys");
         Ok(self.first::<i64>(Class::Durable, count).await?.unwrap_or(0).unsigned_abs())
     }
 }
