@@ -7,7 +7,7 @@ use std::{
 };
 
 use larder_catalog::{Class, KeyRecord};
-use larder_core::{BucketName, Code, Fault, KeyId, Timestamp, text::Span};
+use larder_core::{BucketName, Code, Fault, KeyId, text::Span};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -275,6 +275,16 @@ impl Larder {
     /// [`Code::InvalidRequest`] for a scope without actions or a name without letters.
     pub async fn create_key(&self, new: NewKey) -> Result<IssuedKey, Fault> {
         check_new(&new)?;
+        let (record, issued) = self.new_key(new)?;
+        self.catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.insert_key(&record).await }))
+            .await?;
+        self.key_cache().clear();
+        Ok(issued)
+    }
+
+    /// A key that is not stored yet.
+    fn new_key(&self, new: NewKey) -> Result<(KeyRecord, IssuedKey), Fault> {
         let id = KeyId::new(self.ambient());
         let now = self.ambient().now();
         let secret = format!("{PREFIX}{id}_{}", hex::encode(self.ambient().random_bytes::<24>()));
@@ -290,16 +300,12 @@ impl Larder {
             revoked_at: None,
             rotated_to: None,
         };
-        let stored = record.clone();
-        self.catalog()
-            .commit(Class::Durable, move |tx| Box::pin(async move { tx.insert_key(&stored).await }))
-            .await?;
-        self.key_cache().clear();
-        Ok(IssuedKey {
-            key: key_view(record)?,
+        let issued = IssuedKey {
+            key: key_view(record.clone())?,
             secret,
             signing_secret: self.settings().secrets.signing_key(&id.to_string()),
-        })
+        };
+        Ok((record, issued))
     }
 
     /// All keys, revoked ones included, the newest first.
@@ -315,13 +321,19 @@ impl Larder {
     /// # Errors
     /// [`Code::KeyNotFound`].
     pub async fn revoke_key(&self, id: KeyId) -> Result<KeyView, Fault> {
-        self.end_key(id, self.ambient().now(), None).await
+        self.catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.revoke_key(id).await }))
+            .await?;
+        self.key_cache().clear();
+        let record = self.catalog().key(id).await?.ok_or_else(|| no_key(id))?;
+        key_view(record)
     }
 
-    /// Makes a key with the same name and scope, and lets the old one work for `overlap` more.
+    /// Makes a key with the same name and scope, and lets the old one work for `overlap` more, or
+    /// until its own end if that comes first. Both happen or neither.
     ///
     /// # Errors
-    /// [`Code::KeyNotFound`].
+    /// [`Code::KeyNotFound`]; [`Code::Conflict`] if the key was rotated already.
     pub async fn rotate_key(&self, id: KeyId, overlap: Duration) -> Result<IssuedKey, Fault> {
         let old = self
             .catalog()
@@ -330,27 +342,25 @@ impl Larder {
             .filter(|record| self.is_active(record))
             .ok_or_else(|| no_key(id))?;
         let old = key_view(old)?;
+        if let Some(successor) = old.rotated_to {
+            return Err(Fault::new(Code::Conflict, format!("the key {id} was rotated already"))
+                .remedy(format!("rotate its successor {successor}")));
+        }
         // The successor lives as long as the old key was meant to.
         let expires_in = old.expires_at.map(|at| Span(at.since(old.created_at)));
-        let issued = self.create_key(NewKey { name: old.name, scope: old.scope, expires_in }).await?;
-        self.end_key(id, self.ambient().now().plus(overlap), Some(issued.key.id)).await?;
-        Ok(issued)
-    }
-
-    async fn end_key(&self, id: KeyId, at: Timestamp, successor: Option<KeyId>) -> Result<KeyView, Fault> {
+        let (record, issued) = self.new_key(NewKey { name: old.name, scope: old.scope, expires_in })?;
+        let overlap_ends = self.ambient().now().plus(overlap);
+        let ends_at = old.expires_at.map_or(overlap_ends, |own_end| own_end.min(overlap_ends));
         self.catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
-                    match successor {
-                        Some(successor) => tx.rotate_key(id, successor, at).await,
-                        None => tx.revoke_key(id).await,
-                    }
+                    tx.insert_key(&record).await?;
+                    tx.rotate_key(id, record.id, ends_at).await
                 })
             })
             .await?;
         self.key_cache().clear();
-        let record = self.catalog().key(id).await?.ok_or_else(|| no_key(id))?;
-        key_view(record)
+        Ok(issued)
     }
 
     fn is_active(&self, record: &KeyRecord) -> bool {
@@ -438,6 +448,10 @@ mod tests {
         assert!(!narrow.allows(Action::Read, Some(&other), Some("keep/42/a.jpg")));
         assert!(!narrow.allows(Action::Read, Some(&media), None), "the whole bucket is more than a prefix");
         assert!(!narrow.allows(Action::Read, None, Some("keep/42/")));
+        assert!(narrow.allows_somewhere(Action::Read, Some(&media)));
+        assert!(narrow.allows_somewhere(Action::Read, None));
+        assert!(!narrow.allows_somewhere(Action::Read, Some(&other)));
+        assert!(!narrow.allows_somewhere(Action::Write, None));
     }
 
     #[test]
@@ -448,7 +462,3 @@ mod tests {
         assert_eq!(code, Code::Unauthenticated);
     }
 }
-        assert!(narrow.allows_somewhere(Action::Read, Some(&media)));
-        assert!(narrow.allows_somewhere(Action::Read, None));
-        assert!(!narrow.allows_somewhere(Action::Read, Some(&other)));
-        assert!(!narrow.allows_somewhere(Action::Write, None));

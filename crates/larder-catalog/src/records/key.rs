@@ -109,14 +109,16 @@ impl Tx {
     /// Names the successor of a key, which itself is accepted until `expires_at` only.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such a key; [`Error::Precondition`] if it is revoked.
+    /// [`Error::NotFound`] without such a key; [`Error::Precondition`] if it is revoked or has a
+    /// successor.
     pub async fn rotate_key(&mut self, id: KeyId, to: KeyId, expires_at: Timestamp) -> Result<()> {
         let columns = vec![("rotated_to", to.into()), ("expires_at", expires_at.into())];
-        let update =
-            Statement::update("api_keys", columns).push(" WHERE revoked_at IS NULL").and("id = ", id);
+        let update = Statement::update("api_keys", columns)
+            .push(" WHERE revoked_at IS NULL AND rotated_to IS NULL")
+            .and("id = ", id);
         let updated = self.execute(Class::Durable, update).await?;
         self.existing_key(id).await?;
-        changed_one(updated, || format!("key {id} is revoked"))
+        changed_one(updated, || format!("key {id} is revoked or has a successor"))
     }
 
     async fn existing_key(&mut self, id: KeyId) -> Result<KeyRecord> {
