@@ -390,22 +390,28 @@ impl Larder {
         Ok(hex::encode(hasher.finalize()))
     }
 
-    /// A copy of an original without its metadata, kept in memory by its bytes' identity.
+    /// A copy of an original without its metadata; small ones are kept in memory by their bytes'
+    /// identity.
     async fn stripped(&self, asset: &AssetRecord, original: Readable) -> Result<Readable, Fault> {
         let hot = HotBytes::key(&format!("stripped:{}", asset.place), &asset.fingerprint);
         let bytes = match self.hot_bytes().0.get(&hot) {
             Some(bytes) => bytes,
             None => {
-                let whole = original.open(None).await?.read_all(self.settings().upload_bytes_max).await?;
-                let slot = self.pixels().render_slot().await?;
+                // Room for the copy first, since it is held for as long as the client takes; then a
+                // slot, then memory for original and copy, and only then the original.
+                let size_bytes = original.size_bytes;
+                let room = self.pixels().room_for_copy(size_bytes).await?;
+                let slot = self.pixels().slot().await?;
+                let share = self.pixels().memory(2 * size_bytes).await?;
+                let whole = original.open(None).await?.read_all(size_bytes).await?;
                 let stripped = self
                     .pixels()
                     .run(move || {
-                        let _held = slot;
+                        let _held = (slot, share);
                         larder_image::strip_metadata(&whole)
                     })
                     .await??;
-                let Some(bytes) = stripped.map(Bytes::from) else {
+                let Some(bytes) = stripped.map(|bytes| Bytes::from_owner(Copy { bytes, _room: room })) else {
                     return Err(Fault::new(
                         Code::Forbidden,
                         format!("metadata can't be stripped from {}", asset.content_type),
@@ -413,7 +419,8 @@ impl Larder {
                     .remedy("ask for a variant instead of the original"));
                 };
                 if bytes.len() as u64 <= HOT_FILE_BYTES {
-                    self.hot_bytes().0.insert(hot, bytes.clone());
+                    // The cache has a budget of its own, and must not keep the room.
+                    self.hot_bytes().0.insert(hot, Bytes::copy_from_slice(&bytes));
                 }
                 bytes
             }
@@ -435,6 +442,18 @@ impl Larder {
                 tracing::debug!(%error, "a variant's use could not be noted");
             }
         });
+    }
+}
+
+/// A copy that was made for one reader, and the memory that it takes until it was sent.
+struct Copy {
+    bytes: Vec<u8>,
+    _room: MemoryShare,
+}
+
+impl AsRef<[u8]> for Copy {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
