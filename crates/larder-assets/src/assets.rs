@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    intake::Said,
     jobs::{self, make_variants::MakeVariants},
     larder::Larder,
     reading::no_asset_at,
@@ -165,10 +166,14 @@ impl Larder {
     /// [`Code::AssetNotFound`], [`Code::InvalidRequest`].
     pub async fn update_asset(&self, id: AssetId, patch: AssetPatch) -> Result<AssetView, Fault> {
         self.existing_asset(id).await?;
-        if patch.expires_at.flatten().is_some_and(|at| at <= self.ambient().now()) {
-            return Err(Fault::new(Code::InvalidRequest, "expires_at lies in the past")
-                .remedy("delete the asset instead"));
-        }
+        let said = Said {
+            owner: patch.owner.as_ref().and_then(Option::as_deref),
+            tags: patch.tags.as_deref().unwrap_or_default(),
+            metadata: patch.metadata.as_ref(),
+            file_name: None,
+            expires_at: patch.expires_at.flatten(),
+        };
+        said.check(self.ambient().now())?;
         let change = AssetChange {
             owner: patch.owner,
             metadata: patch.metadata.map(Value::Object),

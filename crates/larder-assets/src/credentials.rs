@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder_catalog::{Class, KeyRecord};
-use larder_core::{BucketName, Code, Fault, KeyId, Timestamp, text::Span};
+use larder_core::{BucketName, Code, Fault, KeyId, text::Span};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -93,6 +93,13 @@ impl Scope {
             || key.is_some_and(|key| self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())));
         self.actions.contains(&action) && bucket_fits && key_fits
     }
+
+    /// Whether this allows `action` on any key of a bucket (of any bucket, if none is named).
+    fn allows_somewhere(&self, action: Action, bucket: Option<&BucketName>) -> bool {
+        let bucket_fits = bucket
+            .is_none_or(|bucket| self.buckets.iter().any(|name| name == "*" || name == bucket.as_str()));
+        self.actions.contains(&Action::Admin) || self.actions.contains(&action) && bucket_fits
+    }
 }
 
 /// Who asks.
@@ -134,12 +141,27 @@ impl Principal {
         if scope.allows(action, bucket, key) {
             return Ok(());
         }
+        Err(self.refusal(action, bucket))
+    }
+
+    /// Allows an action that is going to be somewhere in a bucket (in any, if none is named), or
+    /// refuses it for being possible nowhere. Where it is must still be judged with
+    /// [`may`](Self::may).
+    ///
+    /// # Errors
+    /// As [`may`](Self::may).
+    pub fn may_somewhere(&self, action: Action, bucket: Option<&BucketName>) -> Result<(), Fault> {
+        match &self.scope {
+            Some(scope) if scope.allows_somewhere(action, bucket) => Ok(()),
+            Some(_) => Err(self.refusal(action, bucket)),
+            None => self.may(action, bucket, None),
+        }
+    }
+
+    fn refusal(&self, action: Action, bucket: Option<&BucketName>) -> Fault {
         let place = bucket.map_or(String::new(), |bucket| format!(" in the bucket {bucket}"));
-        Err(Fault::new(
-            Code::Forbidden,
-            format!("the key \"{}\" may not {}{place}", self.name, action.as_str()),
-        )
-        .remedy("use a key whose scope has this action, bucket and prefix"))
+        Fault::new(Code::Forbidden, format!("the key \"{}\" may not {}{place}", self.name, action.as_str()))
+            .remedy("use a key whose scope has this action, bucket and prefix")
     }
 }
 
@@ -174,7 +196,7 @@ pub(crate) struct KeyCache {
     known: Remembered<String, Principal>,
     /// By id: for URLs that a key signed.
     signers: Remembered<KeyId, Principal>,
-    any_active: Remembered<(), bool>,
+    any_configured: Remembered<(), bool>,
 }
 
 impl Larder {
@@ -231,21 +253,24 @@ impl Larder {
         Ok(principal)
     }
 
-    /// Whether any credential is configured; without one, the person at this machine is the
+    /// Whether any credential was ever configured; without one, the person at this machine is the
     /// administrator. At most a second old.
+    ///
+    /// Keys that expired or were revoked count: that the last one ends must not open what it closed.
+    /// `larder key create` on the data directory makes a new one.
     ///
     /// # Errors
     /// The catalogue's.
-    pub async fn any_key_active(&self) -> Result<bool, Fault> {
+    pub async fn any_key_configured(&self) -> Result<bool, Fault> {
         if self.settings().admin_key.is_some() {
             return Ok(true);
         }
-        let known = &self.key_cache().any_active;
+        let known = &self.key_cache().any_configured;
         if let Some(any) = known.get(&()) {
             return Ok(any);
         }
         let lookup = known.look_up();
-        let any = self.catalog().active_keys().await? > 0;
+        let any = self.catalog().keys_ever().await? > 0;
         known.remember(lookup, (), any);
         Ok(any)
     }
@@ -256,6 +281,16 @@ impl Larder {
     /// [`Code::InvalidRequest`] for a scope without actions or a name without letters.
     pub async fn create_key(&self, new: NewKey) -> Result<IssuedKey, Fault> {
         check_new(&new)?;
+        let (record, issued) = self.new_key(new)?;
+        self.catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.insert_key(&record).await }))
+            .await?;
+        self.key_cache().clear();
+        Ok(issued)
+    }
+
+    /// A key that is not stored yet.
+    fn new_key(&self, new: NewKey) -> Result<(KeyRecord, IssuedKey), Fault> {
         let id = KeyId::new(self.ambient());
         let now = self.ambient().now();
         let secret = format!("{PREFIX}{id}_{}", hex::encode(self.ambient().random_bytes::<24>()));
@@ -271,16 +306,12 @@ impl Larder {
             revoked_at: None,
             rotated_to: None,
         };
-        let stored = record.clone();
-        self.catalog()
-            .commit(Class::Durable, move |tx| Box::pin(async move { tx.insert_key(&stored).await }))
-            .await?;
-        self.key_cache().clear();
-        Ok(IssuedKey {
-            key: key_view(record)?,
+        let issued = IssuedKey {
+            key: key_view(record.clone())?,
             secret,
             signing_secret: self.settings().secrets.signing_key(&id.to_string()),
-        })
+        };
+        Ok((record, issued))
     }
 
     /// All keys, revoked ones included, the newest first.
@@ -296,13 +327,19 @@ impl Larder {
     /// # Errors
     /// [`Code::KeyNotFound`].
     pub async fn revoke_key(&self, id: KeyId) -> Result<KeyView, Fault> {
-        self.end_key(id, self.ambient().now(), None).await
+        self.catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.revoke_key(id).await }))
+            .await?;
+        self.key_cache().clear();
+        let record = self.catalog().key(id).await?.ok_or_else(|| no_key(id))?;
+        key_view(record)
     }
 
-    /// Makes a key with the same name and scope, and lets the old one work for `overlap` more.
+    /// Makes a key with the same name and scope, and lets the old one work for `overlap` more, or
+    /// until its own end if that comes first. Both happen or neither.
     ///
     /// # Errors
-    /// [`Code::KeyNotFound`].
+    /// [`Code::KeyNotFound`]; [`Code::Conflict`] if the key was rotated already.
     pub async fn rotate_key(&self, id: KeyId, overlap: Duration) -> Result<IssuedKey, Fault> {
         let old = self
             .catalog()
@@ -311,27 +348,25 @@ impl Larder {
             .filter(|record| self.is_active(record))
             .ok_or_else(|| no_key(id))?;
         let old = key_view(old)?;
+        if let Some(successor) = old.rotated_to {
+            return Err(Fault::new(Code::Conflict, format!("the key {id} was rotated already"))
+                .remedy(format!("rotate its successor {successor}")));
+        }
         // The successor lives as long as the old key was meant to.
         let expires_in = old.expires_at.map(|at| Span(at.since(old.created_at)));
-        let issued = self.create_key(NewKey { name: old.name, scope: old.scope, expires_in }).await?;
-        self.end_key(id, self.ambient().now().plus(overlap), Some(issued.key.id)).await?;
-        Ok(issued)
-    }
-
-    async fn end_key(&self, id: KeyId, at: Timestamp, successor: Option<KeyId>) -> Result<KeyView, Fault> {
+        let (record, issued) = self.new_key(NewKey { name: old.name, scope: old.scope, expires_in })?;
+        let overlap_ends = self.ambient().now().plus(overlap);
+        let ends_at = old.expires_at.map_or(overlap_ends, |own_end| own_end.min(overlap_ends));
         self.catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
-                    match successor {
-                        Some(successor) => tx.rotate_key(id, successor, at).await,
-                        None => tx.revoke_key(id).await,
-                    }
+                    tx.insert_key(&record).await?;
+                    tx.rotate_key(id, record.id, ends_at).await
                 })
             })
             .await?;
         self.key_cache().clear();
-        let record = self.catalog().key(id).await?.ok_or_else(|| no_key(id))?;
-        key_view(record)
+        Ok(issued)
     }
 
     fn is_active(&self, record: &KeyRecord) -> bool {
@@ -345,7 +380,7 @@ impl Default for KeyCache {
         Self {
             known: Remembered::new(REMEMBERED_MAX),
             signers: Remembered::new(REMEMBERED_MAX),
-            any_active: Remembered::new(1),
+            any_configured: Remembered::new(1),
         }
     }
 }
@@ -354,7 +389,7 @@ impl KeyCache {
     fn clear(&self) {
         self.known.clear();
         self.signers.clear();
-        self.any_active.clear();
+        self.any_configured.clear();
     }
 }
 
@@ -407,6 +442,10 @@ mod tests {
         assert!(!narrow.allows(Action::Read, Some(&other), Some("keep/42/a.jpg")));
         assert!(!narrow.allows(Action::Read, Some(&media), None), "the whole bucket is more than a prefix");
         assert!(!narrow.allows(Action::Read, None, Some("keep/42/")));
+        assert!(narrow.allows_somewhere(Action::Read, Some(&media)));
+        assert!(narrow.allows_somewhere(Action::Read, None));
+        assert!(!narrow.allows_somewhere(Action::Read, Some(&other)));
+        assert!(!narrow.allows_somewhere(Action::Write, None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use larder_core::{
     limits::{SIGNED_URL_LIFE, SIGNED_URL_LIFE_MAX},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::{policy::Visibility, secrets::Secrets};
@@ -23,7 +24,7 @@ pub const OWN_KEY: &str = "larder";
 const KEPT_IN_PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// How many characters of the source's SHA-256 stand for a version in `?v=`.
+/// How many hex digits stand for a version in `?v=`.
 pub const VERSION_CHARS: usize = 16;
 
 /// Who signed a URL.
@@ -100,15 +101,15 @@ impl Links {
     pub fn variant(&self, bucket: &BucketName, key: &ObjectKey, source: &VariantLink<'_>) -> String {
         let rest = format!("/{}/{bucket}/{}.{}", source.recipe, encode_path(key.as_str()), source.extension);
         if source.open {
-            return self.absolute(&format!("/i/_{rest}?v={}", version(source.sha256)));
+            return self.absolute(&format!("/i/_{rest}?v={}", source.version));
         }
         // Signed links of a public bucket do not expire: their bytes are public anyway, and the
         // signature only keeps strangers from ordering recipes of their own.
         let expires = (source.visibility == Visibility::Private).then(|| self.expiry(self.life));
         let signature = self.signature(OWN_KEY, &rest, expires);
         let query = match expires {
-            Some(expires) => format!("exp={expires}&v={}", version(source.sha256)),
-            None => format!("v={}", version(source.sha256)),
+            Some(expires) => format!("exp={expires}&v={}", source.version),
+            None => format!("v={}", source.version),
         };
         self.absolute(&format!("/i/{signature}{rest}?{query}"))
     }
@@ -179,8 +180,8 @@ pub struct VariantLink<'a> {
     pub recipe: &'a str,
     /// The output's extension without its dot.
     pub extension: &'a str,
-    /// SHA-256 of the source in hex.
-    pub sha256: &'a str,
+    /// What [`variant_version`] says of source and recipe.
+    pub version: &'a str,
     /// Whether the bucket serves this preset unsigned.
     pub open: bool,
     /// Of the bucket.
@@ -193,6 +194,13 @@ fn signed_text(path: &str, expires: Option<i64>) -> String {
         Some(expires) => format!("GET\n{path}\n{expires}"),
         None => format!("GET\n{path}\n"),
     }
+}
+
+/// The value of `?v=` for what a recipe makes of bytes of this SHA-256. The URL of a preset names the
+/// preset and not its recipe, so that its version must tell both apart.
+pub fn variant_version(source_sha256: &str, recipe_digest: &str) -> String {
+    let digest = Sha256::new().chain_update(source_sha256).chain_update(recipe_digest).finalize();
+    hex::encode(&digest[..VERSION_CHARS / 2])
 }
 
 /// The value of `?v=` for bytes of this SHA-256.
@@ -218,6 +226,16 @@ mod tests {
         let ambient = Ambient::repeatable(clock.clone(), 1);
         let secrets = Secrets::new(*b"0123456789abcdef").unwrap();
         (Links::new(base.map(|text| text.parse().unwrap()), secrets, ambient), clock)
+    }
+
+    #[test]
+    fn a_variant_has_a_version_of_its_source_and_its_recipe() {
+        let one = variant_version(SHA, "0011223344556677");
+        assert_eq!(one.len(), VERSION_CHARS);
+        assert_eq!(one, variant_version(SHA, "0011223344556677"));
+        assert_ne!(one, variant_version(SHA, "0011223344556678"));
+        assert_ne!(one, variant_version(&SHA.replace('0', "f"), "0011223344556677"));
+        assert_ne!(one, version(SHA));
     }
 
     fn parts(url: &str) -> (String, Option<i64>, String) {

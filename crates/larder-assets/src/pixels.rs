@@ -19,6 +19,14 @@ const UNIT_BYTES: u64 = 64 * 1_024;
 /// come in this time, another process took it.
 const WARM_FOR: Duration = Duration::from_secs(5);
 
+/// How long a reader waits for room for its copy: longer than most answers take.
+const ROOM_WITHIN: Duration = Duration::from_secs(20);
+
+/// Units of memory for copies that are being sent.
+fn copies_of(units: u32) -> u32 {
+    (units / 2).max(1)
+}
+
 /// The bounded place for work on pixels.
 #[derive(Debug, Clone)]
 pub struct PixelPool {
@@ -27,6 +35,8 @@ pub struct PixelPool {
     renders: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     units: u32,
+    // Apart from `memory`, which clients that read slowly would otherwise keep from decoding.
+    copies: Arc<Semaphore>,
     warm: Arc<WarmPictures>,
 }
 
@@ -47,6 +57,7 @@ impl PixelPool {
             renders: Arc::new(Semaphore::new(slots.max(1))),
             memory: Arc::new(Semaphore::new(units as usize)),
             units,
+            copies: Arc::new(Semaphore::new(copies_of(units) as usize)),
             warm: Arc::new(WarmPictures::default()),
         }
     }
@@ -88,6 +99,24 @@ impl PixelPool {
         // Pictures that only wait for their variants give way.
         self.warm.clear();
         self.memory.clone().acquire_many_owned(units).await.map(MemoryShare).map_err(|_| stopping())
+    }
+
+    /// Waits a while until there is room for a copy of `bytes` that is made for a client and lies in
+    /// memory until it was sent. All such copies share half as much as the budget of decoding, beside
+    /// it; one that is larger than that gets all of it.
+    ///
+    /// # Errors
+    /// [`Code::BackendUnavailable`] if others hold the room for too long.
+    pub async fn room_for_copy(&self, bytes: u64) -> Result<MemoryShare, Fault> {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(copies_of(self.units));
+        let wanted = self.copies.clone().acquire_many_owned(units);
+        match tokio::time::timeout(ROOM_WITHIN, wanted).await {
+            Ok(permit) => permit.map(MemoryShare).map_err(|_| stopping()),
+            Err(_) => {
+                Err(Fault::new(Code::BackendUnavailable, "too many copies without metadata are being sent")
+                    .remedy("try again, or ask for a variant"))
+            }
+        }
     }
 
     /// Runs `work` on a thread for blocking work.
@@ -143,6 +172,16 @@ mod tests {
         assert!(waiting.is_err(), "700 + 400 units do not fit into 1,000");
         drop(held);
         pool.memory(400 * UNIT_BYTES).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_wait_for_room_of_their_own_and_not_for_ever() {
+        let pool = PixelPool::new(1, 100 * UNIT_BYTES);
+        let _decoding = pool.memory(100 * UNIT_BYTES).await.unwrap();
+        let held = pool.room_for_copy(1_000 * UNIT_BYTES).await.unwrap();
+        assert_eq!(pool.room_for_copy(1).await.unwrap_err().code, Code::BackendUnavailable);
+        drop(held);
+        pool.room_for_copy(1).await.unwrap();
     }
 
     #[tokio::test]

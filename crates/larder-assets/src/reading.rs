@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     buckets::Bucket,
     larder::{Larder, place},
-    links::version,
+    links::{variant_version, version},
+    pixels::MemoryShare,
     policy::GpsPolicy,
     remembered::Remembered,
     variants::recipe_digest,
@@ -248,7 +249,7 @@ impl Larder {
                 let variants = &self.record_cache().variants;
                 let lookup = variants.look_up();
                 let found = Arc::new(self.variant_on_demand(&bucket, &asset, recipe, preset).await?);
-                variants.remember(lookup, (asset.id, digest), found.clone());
+                variants.remember(lookup, (asset.id, digest.clone()), found.clone());
                 found
             }
         };
@@ -259,7 +260,7 @@ impl Larder {
             last_modified: variant.updated_at,
             content_type: variant.content_type.clone(),
             file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
-            version: version(&asset.sha256).to_owned(),
+            version: variant_version(&asset.sha256, &digest),
         };
         match self.read_bytes(&bucket, &variant.place, &variant.fingerprint, head).await {
             Err(fault) if fault.code == Code::StoredBytesCorrupt => {
@@ -387,22 +388,28 @@ impl Larder {
         Ok(hex::encode(hasher.finalize()))
     }
 
-    /// A copy of an original without its metadata, kept in memory by its bytes' identity.
+    /// A copy of an original without its metadata; small ones are kept in memory by their bytes'
+    /// identity.
     async fn stripped(&self, asset: &AssetRecord, original: Readable) -> Result<Readable, Fault> {
         let hot = HotBytes::key(&format!("stripped:{}", asset.place), &asset.fingerprint);
         let bytes = match self.hot_bytes().0.get(&hot) {
             Some(bytes) => bytes,
             None => {
-                let whole = original.open(None).await?.read_all(self.settings().upload_bytes_max).await?;
-                let slot = self.pixels().render_slot().await?;
+                // Room for the copy first, since it is held for as long as the client takes; then a
+                // slot, then memory for original and copy, and only then the original.
+                let size_bytes = original.size_bytes;
+                let room = self.pixels().room_for_copy(size_bytes).await?;
+                let slot = self.pixels().slot().await?;
+                let share = self.pixels().memory(2 * size_bytes).await?;
+                let whole = original.open(None).await?.read_all(size_bytes).await?;
                 let stripped = self
                     .pixels()
                     .run(move || {
-                        let _held = slot;
+                        let _held = (slot, share);
                         larder_image::strip_metadata(&whole)
                     })
                     .await??;
-                let Some(bytes) = stripped.map(Bytes::from) else {
+                let Some(bytes) = stripped.map(|bytes| Bytes::from_owner(Copy { bytes, _room: room })) else {
                     return Err(Fault::new(
                         Code::Forbidden,
                         format!("metadata can't be stripped from {}", asset.content_type),
@@ -410,7 +417,8 @@ impl Larder {
                     .remedy("ask for a variant instead of the original"));
                 };
                 if bytes.len() as u64 <= HOT_FILE_BYTES {
-                    self.hot_bytes().0.insert(hot, bytes.clone());
+                    // The cache has a budget of its own, and must not keep the room.
+                    self.hot_bytes().0.insert(hot, Bytes::copy_from_slice(&bytes));
                 }
                 bytes
             }
@@ -432,6 +440,18 @@ impl Larder {
                 tracing::debug!(%error, "a variant's use could not be noted");
             }
         });
+    }
+}
+
+/// A copy that was made for one reader, and the memory that it takes until it was sent.
+struct Copy {
+    bytes: Vec<u8>,
+    _room: MemoryShare,
+}
+
+impl AsRef<[u8]> for Copy {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

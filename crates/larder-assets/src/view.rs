@@ -15,7 +15,8 @@ use crate::{
     buckets::Bucket,
     credentials::Scope,
     larder::Larder,
-    links::{VariantLink, version},
+    links::{VariantLink, variant_version},
+    variants::recipe_digest,
 };
 
 /// A page of a list.
@@ -298,7 +299,7 @@ pub(crate) fn variant_view(
         &VariantLink {
             recipe: named.as_deref().unwrap_or(&record.recipe),
             extension: extension(&record.recipe, &asset.content_type),
-            sha256: version(&asset.sha256),
+            version: &variant_version(&asset.sha256, &recipe_digest(&record.recipe)),
             open: record.preset.as_deref().is_some_and(|preset| bucket.opens(preset)),
             visibility: bucket.policy.visibility,
         },

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::Router;
-use http::{Request, Response, request::Parts};
+use http::{Method, Request, Response, header, request::Parts};
+use http_body::Body;
 use larder_assets::Larder;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -99,6 +100,9 @@ impl App {
         if let Some(cross) = cross {
             cors::allow(self, &cross, &parts, &mut response).await;
         }
+        if parts.method == Method::HEAD {
+            take_body_away(&mut response);
+        }
         response.headers_mut().insert(request_id::HEADER, context.request_id.to_header());
         observe::answered(&context, &parts, &response, began.elapsed());
         response
@@ -149,4 +153,14 @@ impl App {
     pub(crate) fn cut(&self) -> &CancellationToken {
         &self.0.cut
     }
+}
+
+/// Answers to HEAD have the head of the answer to GET and no body (RFC 9110, section 9.3.2): refusals
+/// are made with one.
+fn take_body_away(response: &mut Response<ResponseBody>) {
+    let length = response.body().size_hint().exact().filter(|length| *length > 0);
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    *response.body_mut() = ResponseBody::Empty;
 }

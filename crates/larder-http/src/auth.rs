@@ -42,10 +42,10 @@ pub(crate) async fn identify(context: &Context, parts: &Parts) -> Result<Caller,
 /// an administrator's.
 async fn is_at_this_machine(context: &Context, parts: &Parts) -> Result<bool, Fault> {
     let larder = context.app.larder();
-    Ok(loopback::is_direct(context.peer, &parts.headers)
+    Ok(loopback::is_direct(context.peer, parts)
         && loopback::names_this_machine(parts)
         && larder.settings().public_url.is_none()
-        && !larder.any_key_active().await?)
+        && !larder.any_key_configured().await?)
 }
 
 /// The secret of `Authorization: Bearer` (RFC 6750, section 2.1).

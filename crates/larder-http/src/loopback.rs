@@ -1,7 +1,7 @@
 //! Who counts as sitting at this machine: the rule that makes a laptop work without a key, and
 //! keeps web pages and proxies from borrowing it.
 
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, Method, Version, header, request::Parts};
 use larder_core::{Code, Fault};
 
 use crate::app::Peer;
@@ -11,8 +11,12 @@ use crate::app::Peer;
 const LOCAL_HOSTS: &[&str] = &["localhost", "127.0.0.1", "[::1]"];
 
 /// Whether the peer is a process of this machine rather than a proxy in front of strangers.
-pub(crate) fn is_direct(peer: Peer, headers: &HeaderMap) -> bool {
-    peer.address.ip().to_canonical().is_loopback() && !is_forwarded(headers)
+///
+/// HTTP/1.0 counts as a proxy: nginx speaks it unless told otherwise, and adds no header by itself.
+pub(crate) fn is_direct(peer: Peer, parts: &Parts) -> bool {
+    peer.address.ip().to_canonical().is_loopback()
+        && parts.version >= Version::HTTP_11
+        && !is_forwarded(&parts.headers)
 }
 
 /// Whether the request addresses this machine by a name that is its own.
@@ -50,7 +54,11 @@ pub(crate) fn is_foreign(parts: &Parts) -> bool {
 }
 
 fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"))
+    headers.keys().any(|name| {
+        [header::FORWARDED, header::VIA].contains(name)
+            || name == "x-real-ip"
+            || name.as_str().starts_with("x-forwarded-")
+    })
 }
 
 fn host(parts: &Parts) -> Option<&str> {
@@ -112,15 +120,19 @@ mod tests {
     #[test]
     fn a_proxy_in_front_is_no_process_of_this_machine() {
         let peer = |address: &str| Peer { address: address.parse().unwrap() };
-        let none = HeaderMap::new();
+        let none = parts(Method::GET, &[]);
         assert!(is_direct(peer("127.0.0.1:5"), &none));
         assert!(is_direct(peer("[::1]:5"), &none));
         assert!(is_direct(peer("[::ffff:127.0.0.1]:5"), &none));
         assert!(!is_direct(peer("10.0.0.1:5"), &none));
-        for name in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-anything"] {
-            let parts = parts(Method::GET, &[(name, "x")]);
-            assert!(!is_direct(peer("127.0.0.1:5"), &parts.headers), "{name}");
+        for name in
+            ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-anything"]
+        {
+            assert!(!is_direct(peer("127.0.0.1:5"), &parts(Method::GET, &[(name, "x")])), "{name}");
         }
+        let mut old = parts(Method::GET, &[]);
+        old.version = Version::HTTP_10;
+        assert!(!is_direct(peer("127.0.0.1:5"), &old));
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn answer(code: Code) -> Answer {
         Code::BacklogFull => (S::TOO_MANY_REQUESTS, "Too much work waits", "try again later"),
         Code::BackendUnavailable => (S::SERVICE_UNAVAILABLE, "Store unavailable", "try again later"),
         Code::CatalogUnavailable => (S::SERVICE_UNAVAILABLE, "Catalogue unavailable", "try again later"),
-        Code::StorageFull => (S::SERVICE_UNAVAILABLE, "Storage full", "free some room on the store"),
+        Code::StorageFull => (S::INSUFFICIENT_STORAGE, "Storage full", "free some room on the store"),
         Code::ShuttingDown => (S::SERVICE_UNAVAILABLE, "Shutting down", "try again"),
         Code::StoredBytesCorrupt => {
             (S::INTERNAL_SERVER_ERROR, "Stored bytes damaged", "restore the file from a backup")
@@ -135,6 +135,8 @@ fn retry_after(code: Code) -> Option<u32> {
     match (code, code.kind()) {
         (Code::IdempotencyKeyInUse, _) => Some(1),
         (Code::BacklogFull, _) => Some(10),
+        // Room does not come by itself.
+        (Code::StorageFull, _) => None,
         (_, FaultKind::Unavailable) => Some(5),
         _ => None,
     }

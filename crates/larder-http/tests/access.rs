@@ -4,7 +4,7 @@ mod support;
 
 use futures::{StreamExt, stream};
 use http::Method;
-use larder_assets::{Action, Scope};
+use larder_assets::{Action, NewKey, Scope};
 use larder_http::RequestBody;
 use serde_json::json;
 use support::{House, Plan, pictures};
@@ -22,9 +22,12 @@ async fn without_keys_this_machine_is_the_administrator_and_nobody_else() {
     for host in ["evil.example", "evil.example:8000", "localhost.evil.example"] {
         house.get(BUCKETS).header("host", host).send().await.refused(401, "unauthenticated");
     }
-    for name in ["forwarded", "x-forwarded-for", "x-forwarded-host"] {
+    for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"] {
         house.get(BUCKETS).header(name, "for=10.0.0.1").send().await.refused(401, "unauthenticated");
     }
+    // nginx in its first configuration: HTTP/1.0, and no header that says so.
+    let proxied = house.get(BUCKETS).version(http::Version::HTTP_10).send().await;
+    proxied.refused(401, "unauthenticated");
     let refused = house.get(BUCKETS).from("10.0.0.1:9999").send().await;
     refused.refused(401, "unauthenticated");
     assert!(refused.header("www-authenticate").starts_with("Bearer"));
@@ -41,6 +44,23 @@ async fn a_public_url_or_a_key_ends_the_rights_of_this_machine() {
     let key = house.key(&[Action::Read]).await;
     house.get(BUCKETS).send().await.refused(401, "unauthenticated");
     house.get("/api/v1/presets").bearer(&key).send().await.is(200);
+}
+
+#[tokio::test]
+async fn the_end_of_the_last_key_does_not_open_what_it_closed() {
+    let house = House::new().await;
+    let expired = NewKey {
+        name: "brief".to_owned(),
+        scope: Scope::admin(),
+        expires_in: Some(larder_core::text::Span::seconds(0)),
+    };
+    house.larder.create_key(expired).await.unwrap();
+    house.get(BUCKETS).send().await.refused(401, "unauthenticated");
+
+    let house = House::new().await;
+    let key = house.key(&[Action::Admin]).await;
+    house.larder.revoke_key(key.split('_').nth(1).unwrap().parse().unwrap()).await.unwrap();
+    house.get(BUCKETS).send().await.refused(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -154,6 +174,36 @@ async fn what_is_not_permitted_is_refused_before_its_body_is_read() {
     let form =
         house.post("/api/v1/uploads").header("content-type", "multipart/form-data; boundary=XX").stranger();
     form.stream(untouchable()).send().await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_form_is_not_read_for_whoever_may_write_nothing_of_it() {
+    let house = House::new().await;
+    let scope = |actions: &[Action]| Scope {
+        buckets: vec!["media".to_owned()],
+        prefixes: vec!["keep/42/".to_owned()],
+        actions: actions.to_vec(),
+    };
+    let (reader, writer) =
+        (house.key_for(scope(&[Action::Read])).await, house.key_for(scope(&[Action::Write])).await);
+    let form = |query: &str, secret: &str| {
+        house
+            .post(&format!("/api/v1/uploads{query}"))
+            .bearer(secret)
+            .header("content-type", "multipart/form-data; boundary=XX")
+            .stream(untouchable())
+            .send()
+    };
+    form("", &reader).await.refused(403, "forbidden");
+    form("?bucket=private", &writer).await.refused(403, "forbidden");
+    form("?bucket=media&key=keep/43/a.jpg", &writer).await.refused(403, "forbidden");
+    // With the bucket in the query the key may still be named by a field.
+    let named = support::Form::default().field("key", "keep/42/a.jpg").file(
+        "a.jpg",
+        "image/jpeg",
+        &pictures::jpeg(8, 8),
+    );
+    house.post("/api/v1/uploads?bucket=media").bearer(&writer).form(named).send().await.is(202);
 }
 
 #[tokio::test]

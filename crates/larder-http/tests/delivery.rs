@@ -270,3 +270,37 @@ async fn nginx_is_told_where_the_file_lies() {
     assert_eq!(std::fs::read(answer.header("x-sendfile")).unwrap(), picture);
     assert_eq!(answer.header("content-type"), "image/jpeg");
 }
+
+#[tokio::test]
+async fn a_head_has_no_body_also_when_it_is_refused() {
+    let house = House::new().await;
+    for path in ["/m/media/none.jpg", "/i/_/p:x/media/none.jpg.jpg", "/api/v1/buckets/media/objects/none.jpg"]
+    {
+        let got = house.get(path).send().await;
+        let head = house.ask(Method::HEAD, path).send().await;
+        assert_eq!((head.status, head.body.len()), (got.status, 0), "{path}");
+        // The body names the request, so that its length may differ by that alone.
+        assert_eq!(head.header("content-length"), got.body.len().to_string(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_strips_serves_originals_without_their_place() {
+    let house = House::new().await;
+    let policy = serde_json::json!({ "visibility": "public", "gps": "strip" });
+    house.ask(Method::PUT, "/api/v1/buckets/places").json(&policy).send().await.is(201);
+    // One that is kept in memory, and one that is made for each reader.
+    for (key, side) in [("small.jpg", 64), ("large.jpg", 1_600)] {
+        let picture = pictures::jpeg_with_gps(side, side);
+        let asset = house.store("places", key, &picture).await;
+        assert_eq!(asset["has_gps"], true);
+        let path = format!("/m/places/{key}");
+        let first = house.get(&path).stranger().send().await.is(200);
+        assert!(!first.body.windows(4).any(|window| window == b"Exif"));
+        assert!(first.header("etag").ends_with("-stripped\""));
+        let again = house.get(&path).stranger().send().await.is(200);
+        assert_eq!(again.body, first.body);
+        let none = house.get(&path).header("if-none-match", first.header("etag")).stranger();
+        none.send().await.is(304);
+    }
+}

@@ -215,3 +215,25 @@ async fn unknown_routes_and_methods_are_problems_too() {
         house.ask(Method::PUT, "/api/v1/presets/x").header("content-type", "application/json").body(large);
     large.send().await.refused(413, "file_too_large");
 }
+
+#[tokio::test]
+async fn a_rotated_key_never_lives_longer_than_it_was_meant_to() {
+    let house = House::new().await;
+    let body = json!({ "name": "app", "scope": { "actions": ["admin"] }, "expires_in": "1h" });
+    let issued = house.post("/api/v1/keys").json(&body).send().await.is(201).json();
+    let (secret, id) = (issued["secret"].as_str().unwrap(), issued["key"]["id"].as_str().unwrap());
+    let rotate = || {
+        house
+            .post(&format!("/api/v1/keys/{id}/rotate"))
+            .bearer(secret)
+            .json(&json!({ "overlap": "30d" }))
+            .send()
+    };
+    rotate().await.is(201);
+    let keys = house.get("/api/v1/keys").bearer(secret).send().await.json();
+    let old = keys["items"].as_array().unwrap().iter().find(|key| key["id"] == id).unwrap().clone();
+    assert_eq!(old["expires_at"], issued["key"]["expires_at"]);
+    rotate().await.refused(409, "conflict");
+    let keys = house.get("/api/v1/keys").bearer(secret).send().await.json();
+    assert_eq!(keys["items"].as_array().unwrap().len(), 2, "a refused rotation leaves no key");
+}

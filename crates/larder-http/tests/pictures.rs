@@ -128,3 +128,34 @@ async fn urls_of_answers_work_as_they_are() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_variant_is_immutable_under_its_url_until_its_preset_changes() {
+    let house = furnished().await;
+    let listed = house.get("/api/v1/buckets/media/objects?prefix=a.jpg").send().await.json();
+    let path = format!("/api/v1/assets/{}/variants", listed["items"][0]["id"].as_str().unwrap());
+    let small = async || {
+        let variants = house.get(&path).send().await.json();
+        let all = variants["items"].as_array().unwrap().clone();
+        let ready = all
+            .into_iter()
+            .filter(|one| one["preset"] == "keep-small")
+            .max_by_key(|one| one["created_at"].as_str().unwrap().to_owned());
+        ready.unwrap()["url"].as_str().unwrap().to_owned()
+    };
+    let control =
+        async |url: &str| house.get(url).stranger().send().await.is(200).header("cache-control").to_owned();
+    let url = small().await;
+    assert_eq!(control(&url).await, "public, max-age=31536000, immutable");
+    let before = house.get(&url).stranger().send().await.body;
+
+    let recipe = json!({ "recipe": "resize:inside:90x90,format:jpeg" });
+    house.ask(http::Method::PUT, "/api/v1/presets/keep-small").json(&recipe).send().await.is(200);
+    // The very next request through this process is answered by the new recipe, and says that it may change.
+    assert_eq!(control(&url).await, "public, max-age=60, must-revalidate");
+    assert_ne!(house.get(&url).stranger().send().await.body, before);
+    house.work().await;
+    let fresh = small().await;
+    assert_ne!(fresh, url);
+    assert_eq!(control(&fresh).await, "public, max-age=31536000, immutable");
+}

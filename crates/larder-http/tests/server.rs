@@ -217,3 +217,56 @@ async fn stopping_lets_requests_end_and_sends_watchers_away() {
     timeout(Duration::from_secs(8), running.server).await.expect("the server ends").unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
 }
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+#[tokio::test]
+async fn an_answer_that_its_peer_never_takes_is_given_up_over_http2_too() {
+    const HEADERS: u8 = 1;
+    const RESET: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+    let limits = ServerLimits { answer_stalled_max: Duration::from_millis(300), ..impatient() };
+    let running = Running::start(limits).await;
+    running.house.store("media", "large.jpg", &pictures::jpeg(1_600, 1_200)).await;
+    let mut stream = running.connect().await;
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // No window for any stream: SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    hello.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    // GET, http, then path and authority as literals (RFC 7541, section 6.2.2).
+    let path = b"/m/media/large.jpg";
+    let mut head = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    head.extend_from_slice(path);
+    head.extend_from_slice(b"\x01\x09localhost");
+    hello.extend(frame(HEADERS, 0x05, 1, &head));
+    stream.write_all(&hello).await.unwrap();
+
+    // Every ping is answered, as a peer that holds the connection on purpose would.
+    let hold = async {
+        let (mut answered, mut was_reset) = (false, false);
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            stream.read_exact(&mut payload).await.unwrap();
+            answered |= head[3] == HEADERS;
+            was_reset |= head[3] == RESET;
+            let reply = match (head[3], head[4] & ACK) {
+                (SETTINGS, 0) => frame(SETTINGS, ACK, 0, &[]),
+                (PING, 0) => frame(PING, ACK, 0, &payload),
+                _ => continue,
+            };
+            if stream.write_all(&reply).await.is_err() {
+                break;
+            }
+        }
+        (answered, was_reset)
+    };
+    let outcome = timeout(Duration::from_secs(8), hold).await.expect("the connection ends");
+    assert_eq!(outcome, (true, true));
+}

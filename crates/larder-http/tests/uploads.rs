@@ -313,3 +313,81 @@ async fn a_body_that_breaks_off_leaves_nothing() {
     let page = house.get("/api/v1/uploads").send().await.json();
     assert_eq!(page["items"], json!([]));
 }
+
+#[tokio::test]
+async fn a_part_whose_head_never_ends_is_refused_before_much_of_it_is_read() {
+    let house = House::new().await;
+    for beginning in ["no boundary", "--XX\r\nContent-Disposition: form-data; name=\"file\"; x=\""] {
+        let read = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = std::sync::Arc::clone(&read);
+        let endless = futures::stream::repeat_with(move || {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            bytes::Bytes::from_static(&[b'a'; 1_024])
+        });
+        let beginning = bytes::Bytes::from_static(beginning.as_bytes());
+        let chunks = futures::StreamExt::chain(futures::stream::iter([beginning]), endless);
+        let chunks = futures::StreamExt::map(chunks, Ok::<_, std::io::Error>);
+        house
+            .post("/api/v1/uploads")
+            .header("content-type", "multipart/form-data; boundary=XX")
+            .stream(larder_http::RequestBody::from_stream(chunks))
+            .send()
+            .await
+            .refused(400, "invalid_request");
+        let read = read.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(read < 100, "{read} KiB were read");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_file_has_the_same_limits_at_every_door() {
+    let house = House::new().await;
+    let picture = pictures::jpeg(16, 16);
+    let id = house.store("media", "a.jpg", &picture).await["id"].as_str().unwrap().to_owned();
+    let long = "x".repeat(20_000);
+    let owner = "o".repeat(600);
+    let wrong = [
+        json!({ "metadata": { "text": long } }),
+        json!({ "owner": owner }),
+        json!({ "tags": ["t".repeat(200)] }),
+        json!({ "expires_at": "2020-01-01T00:00:00Z" }),
+    ];
+    for said in wrong {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in said.as_object().unwrap() {
+            let text = match value {
+                serde_json::Value::String(text) => text.clone(),
+                serde_json::Value::Array(tags) => tags[0].as_str().unwrap().to_owned(),
+                other => other.to_string(),
+            };
+            query.append_pair(name, &text);
+        }
+        let query = query.finish();
+        let posted = house.post(&format!("/api/v1/uploads?{query}")).body(picture.clone()).send().await;
+        posted.refused(400, "invalid_request");
+        let put = house.put(&format!("/api/v1/buckets/media/objects/b.jpg?{query}"), picture.clone());
+        put.send().await.refused(400, "invalid_request");
+        let patched =
+            house.ask(http::Method::PATCH, &format!("/api/v1/assets/{id}")).json(&said).send().await;
+        patched.refused(400, "invalid_request");
+        let mut import = said.clone();
+        import["url"] = json!("http://example.com/x.jpg");
+        let imported = house.post("/api/v1/uploads/import").json(&import).send().await;
+        imported.refused(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_with_another_expiry_is_another_request() {
+    let house = House::new().await;
+    let send = |query: &str| {
+        house
+            .post(&format!("/api/v1/uploads{query}"))
+            .header("idempotency-key", "one")
+            .body(pictures::jpeg(16, 16))
+            .send()
+    };
+    send("?expires_at=2099-01-01T00:00:00Z").await.is(202);
+    send("?expires_at=2099-01-01T00:00:00Z").await.is(202);
+    send("?expires_at=2098-01-01T00:00:00Z").await.refused(422, "idempotency_key_reused");
+}

@@ -266,7 +266,7 @@ async fn an_import_from_a_server_that_fails_ends_with_its_last_error() {
     let home = Home::new().await;
     let larder = home.importing_larder().await;
     let url = format!("http://{address}/x.jpg").parse().unwrap();
-    let id = larder.import(incoming("media"), url).await.unwrap().id;
+    let id = larder.import(incoming("media"), url, None).await.unwrap().upload.id;
     for tries in 1..100 {
         Worker::drain(&larder).await.unwrap();
         let upload = larder.upload(id).await.unwrap();

@@ -3,12 +3,12 @@
 use larder_catalog::{
     Begun, Class, IdempotencyAnswer, IdempotencyRecord, NewIdempotency, NewJob, UploadRecord, UploadStatus,
 };
-use larder_core::{BucketName, Code, Fault, FileType, ObjectKey, UploadId, limits::METADATA_BYTES_MAX};
+use larder_core::{BucketName, Code, Fault, FileType, ObjectKey, UploadId};
 use larder_store::{ByteStream, OpenOptions};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Incoming, Staged, check, polyglot, uncut};
+use super::{Incoming, Said, Staged, check, polyglot, uncut};
 use crate::{
     buckets::Bucket,
     fail_point,
@@ -68,7 +68,7 @@ impl Larder {
     ) -> Result<Accepted, Fault> {
         let bucket = self.bucket(&incoming.bucket).await?;
         self.check_backlog(&bucket).await?;
-        check_metadata(&incoming)?;
+        Said::from(&incoming).check(self.ambient().now())?;
         let file_type = self.judge(&bucket, &incoming, &staged).await?;
         if let Some(key) = &incoming.key {
             self.refuse_taken(&bucket, key).await?;
@@ -249,22 +249,6 @@ fn answer_of(view: &UploadView) -> Result<IdempotencyAnswer, Fault> {
 pub(crate) fn key_taken(bucket: &Bucket, key: &ObjectKey) -> Fault {
     Fault::new(Code::Conflict, format!("an asset lies already under {}/{key}", bucket.name))
         .remedy("choose another key, leave it out to get one, or replace the asset with PUT")
-}
-
-pub(crate) fn check_metadata(incoming: &Incoming) -> Result<(), Fault> {
-    let text = serde_json::to_string(&incoming.metadata).unwrap_or_default();
-    let too_much = if text.len() > METADATA_BYTES_MAX {
-        format!("metadata has {} bytes as JSON, at most {METADATA_BYTES_MAX} are possible", text.len())
-    } else if incoming.tags.len() > 100 || incoming.tags.iter().any(|tag| tag.is_empty() || tag.len() > 128) {
-        "at most 100 tags of 1 to 128 bytes are possible".to_owned()
-    } else if incoming.owner.as_ref().is_some_and(|owner| owner.is_empty() || owner.len() > 512) {
-        "an owner has 1 to 512 bytes".to_owned()
-    } else if incoming.file_name.as_ref().is_some_and(|name| name.len() > 1_024 || name.contains('\0')) {
-        "a file name has at most 1,024 bytes and no NUL".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(Fault::new(Code::InvalidRequest, too_much).remedy("send less beside the file"))
 }
 
 /// A digest of everything that makes two requests the same.

@@ -7,7 +7,7 @@ use larder_core::{Code, Fault, FileType, ObjectKey, UploadId};
 use larder_store::{ByteStream, Place};
 use serde_json::Value;
 
-use super::{Incoming, Staged, accept, template, uncut};
+use super::{Incoming, Said, Staged, accept, template, uncut};
 use crate::{
     buckets::Bucket,
     commit::{NewBytes, Picture, PutOutcome, WriteCondition},
@@ -45,6 +45,7 @@ impl Larder {
         staged: Staged,
     ) -> Result<PutOutcome, Fault> {
         let bucket = self.bucket(&incoming.bucket).await?;
+        Said::from(&incoming).check(self.ambient().now())?;
         let file_type = self.judge(&bucket, &incoming, &staged).await?;
         let bytes = &staged.bytes;
         let key = match &incoming.key {

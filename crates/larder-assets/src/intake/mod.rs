@@ -14,6 +14,7 @@ mod accept;
 mod backlog;
 mod in_flight;
 mod recover;
+mod said;
 mod staging_lock;
 mod uploads;
 
@@ -24,9 +25,9 @@ use serde_json::Map;
 pub use accept::{Accepted, Idempotency};
 pub use uploads::UploadQuery;
 
-pub(crate) use accept::check_metadata;
 pub(crate) use backlog::Backlogs;
 pub(crate) use in_flight::{Arrival, InFlight};
+pub(crate) use said::Said;
 pub(crate) use staging_lock::StagingLock;
 
 use crate::larder::Larder;

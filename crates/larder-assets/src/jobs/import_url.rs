@@ -12,7 +12,7 @@ use super::{
     new_job,
 };
 use crate::{
-    intake::{Accepted, Door, Idempotency, Incoming, check_metadata, uncut},
+    intake::{Accepted, Door, Idempotency, Incoming, Said, uncut},
     larder::Larder,
 };
 
@@ -69,7 +69,7 @@ impl Larder {
     ) -> Result<Accepted, Fault> {
         let bucket = self.bucket(&incoming.bucket).await?;
         self.guarded().check(&url)?;
-        check_metadata(&incoming)?;
+        Said::from(&incoming).check(self.ambient().now())?;
         self.check_backlog(&bucket).await?;
         let claim = idempotency.map(|wanted| self.claim(wanted, &incoming, url.as_str()));
         let record = self.import_record(&incoming);

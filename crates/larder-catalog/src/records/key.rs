@@ -65,11 +65,10 @@ reads! { Durable;
 }
 
 impl crate::Catalog {
-    /// How many keys are accepted now. None at all means that no key is configured.
-    pub async fn active_keys(&self) -> Result<u64> {
-        let count = Statement::new("SELECT count(*) AS value FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ")
-            .bind(self.ambient().now())
-            .push(")");
+    /// How many keys were ever made, those that expired or were revoked included. None at all means
+    /// that no key is configured.
+    pub async fn keys_ever(&self) -> Result<u64> {
+        let count = Statement::new("SELECT count(*) AS value FROM api_keys");
         Ok(self.first::<i64>(Class::Durable, count).await?.unwrap_or(0).unsigned_abs())
     }
 }
@@ -110,14 +109,16 @@ impl Tx {
     /// Names the successor of a key, which itself is accepted until `expires_at` only.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such a key; [`Error::Precondition`] if it is revoked.
+    /// [`Error::NotFound`] without such a key; [`Error::Precondition`] if it is revoked or has a
+    /// successor.
     pub async fn rotate_key(&mut self, id: KeyId, to: KeyId, expires_at: Timestamp) -> Result<()> {
         let columns = vec![("rotated_to", to.into()), ("expires_at", expires_at.into())];
-        let update =
-            Statement::update("api_keys", columns).push(" WHERE revoked_at IS NULL").and("id = ", id);
+        let update = Statement::update("api_keys", columns)
+            .push(" WHERE revoked_at IS NULL AND rotated_to IS NULL")
+            .and("id = ", id);
         let updated = self.execute(Class::Durable, update).await?;
         self.existing_key(id).await?;
-        changed_one(updated, || format!("key {id} is revoked"))
+        changed_one(updated, || format!("key {id} is revoked or has a successor"))
     }
 
     async fn existing_key(&mut self, id: KeyId) -> Result<KeyRecord> {

@@ -12,7 +12,7 @@ for_each_engine! {
     a_bucket_is_upserted_and_keeps_its_creation,
     names_missing_from_the_file_are_detached_and_kept,
     presets_follow_the_same_rules,
-    revoked_and_expired_keys_are_not_active,
+    keys_that_ended_are_not_active_and_count_as_configured,
     a_schedule_keeps_its_next_firing_over_a_restart,
     a_firing_is_claimed_once,
 }
@@ -97,8 +97,8 @@ fn api_key(engine: &Engine, name: &str) -> KeyRecord {
     }
 }
 
-async fn revoked_and_expired_keys_are_not_active(engine: Engine) {
-    assert_eq!(engine.catalog.active_keys().await.unwrap(), 0);
+async fn keys_that_ended_are_not_active_and_count_as_configured(engine: Engine) {
+    assert_eq!(engine.catalog.keys_ever().await.unwrap(), 0);
     let (old, new) = (api_key(&engine, "old"), api_key(&engine, "new"));
     let expiry = engine.now().plus(Duration::from_secs(60));
     let copies = (old.clone(), new.clone());
@@ -112,15 +112,18 @@ async fn revoked_and_expired_keys_are_not_active(engine: Engine) {
         })
         .await
         .unwrap();
-    assert_eq!(engine.catalog.active_keys().await.unwrap(), 2);
+    assert_eq!(engine.catalog.keys_ever().await.unwrap(), 2);
+    let again = (old.id, new.id);
+    let again =
+        engine.write(move |tx| Box::pin(async move { tx.rotate_key(again.0, again.1, expiry).await })).await;
+    assert!(again.unwrap_err().is_precondition());
     let rotated = engine.catalog.key(old.id).await.unwrap().unwrap();
     assert_eq!((rotated.rotated_to, rotated.expires_at), (Some(new.id), Some(expiry)));
     engine.advance(Duration::from_secs(60));
     assert!(!rotated.is_active(engine.now()));
-    assert_eq!(engine.catalog.active_keys().await.unwrap(), 1);
     let id = new.id;
     engine.write(move |tx| Box::pin(async move { tx.revoke_key(id).await })).await.unwrap();
-    assert_eq!(engine.catalog.active_keys().await.unwrap(), 0);
+    assert_eq!(engine.catalog.keys_ever().await.unwrap(), 2);
     let twice = engine.write(move |tx| Box::pin(async move { tx.revoke_key(id).await })).await;
     assert!(twice.unwrap_err().is_precondition());
     let unknown = KeyId::new(&engine.ambient);

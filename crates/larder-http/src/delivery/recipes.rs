@@ -36,6 +36,11 @@ impl Recipes {
         Ok(recipe)
     }
 
+    /// Forgets a preset that this process changed: whoever changed it sees the change.
+    pub(crate) fn forget(&self, name: &str) {
+        self.presets.remove(name);
+    }
+
     /// A recipe by its text.
     pub(super) fn free(&self, text: &str) -> Result<Recipe, Fault> {
         if let Some(recipe) = self.free.get(text) {

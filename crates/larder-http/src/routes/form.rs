@@ -4,9 +4,10 @@
 //! has ended, so a form may name its bucket after its file, as `curl -F file=@a.jpg -F bucket=keeps`
 //! does. Nothing of a form that is refused remains.
 
+mod gate;
+
 use std::time::Duration;
 
-use axum::body::BodyDataStream;
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode, header};
 use larder_assets::{Accepted, Action, Door, Idempotency, Incoming, Staged};
@@ -15,7 +16,8 @@ use larder_store::{BoxError, ByteStream};
 use multer::{Field, Multipart};
 use serde_json::{Value, json};
 
-use super::uploads::{Said, answer, item};
+use self::gate::Gate;
+use super::uploads::{Said, answer, byte_stream, item};
 use crate::{
     call::{Call, Outcome, fault_of, json as json_answer},
     problem::{self, Problem},
@@ -70,12 +72,15 @@ pub(super) async fn take(
     idempotency: Option<Idempotency>,
     wait: Option<Duration>,
 ) -> Outcome {
-    let stream: BodyDataStream = call.take_body().into_data_stream();
-    let stream = stream.map_err(|error| -> BoxError { fault_of(Box::new(error)).into() });
-    let mut form = Multipart::new(stream, boundary);
+    permit(&call, &said)?;
+    let gate = Gate::default();
+    let mut form = Multipart::new(gate.guard(byte_stream(call.take_body())), boundary);
     let mut files: Vec<Part> = Vec::new();
     let mut fields = 0;
-    while let Some(field) = form.next_field().await.map_err(fault_of_form)? {
+    loop {
+        gate.expect_head();
+        let Some(field) = form.next_field().await.map_err(fault_of_form)? else { break };
+        gate.open();
         match field.name().map(str::to_owned).as_deref() {
             Some("file") if files.len() == BATCH_ITEMS_MAX => {
                 let detail = format!("the form has more than {BATCH_ITEMS_MAX} files");
@@ -98,6 +103,16 @@ pub(super) async fn take(
             answer(&call, accepted, wait).await
         }
         _ => accept_batch(&call, said, files, idempotency).await,
+    }
+}
+
+/// Refuses, before a byte of the form is read, whoever may write nothing of what the form can come to.
+/// Bucket and key may still be named by its fields, and are judged when they are.
+fn permit(call: &Call, said: &Said) -> Result<(), Problem> {
+    let bucket = said.bucket.as_ref().map(|_| said.bucket()).transpose()?;
+    match (&bucket, &said.key) {
+        (Some(bucket), Some(key)) => call.may(Action::Write, Some(bucket), Some(key)),
+        _ => Ok(call.caller.principal.may_somewhere(Action::Write, bucket.as_ref())?),
     }
 }
 

@@ -78,7 +78,7 @@ async fn readiness(call: Call) -> Outcome {
 }
 
 async fn metrics(call: Call) -> Outcome {
-    if !loopback::is_direct(call.context.peer, call.headers()) {
+    if !loopback::is_direct(call.context.peer, &call.parts) {
         let caller = auth::identify(&call.context, &call.parts).await?;
         caller.principal.may(Action::Admin, None, None)?;
     }

@@ -78,6 +78,7 @@ async fn write(call: Call) -> Outcome {
     let name = call.param("name");
     let is_new = call.larder().preset(name).await.is_err_and(|fault| fault.code == Code::PresetNotFound);
     let put = call.larder().put_preset(name, &body.recipe).await?;
+    call.context.app.recipes().forget(name);
     match is_new {
         true => Ok(at(json(StatusCode::CREATED, &put), call.larder(), &format!("/api/v1/presets/{name}"))),
         false => ok(&put),
@@ -86,6 +87,7 @@ async fn write(call: Call) -> Outcome {
 
 async fn remove(call: Call) -> Outcome {
     call.larder().remove_preset(call.param("name")).await?;
+    call.context.app.recipes().forget(call.param("name"));
     no_content()
 }
 

@@ -17,13 +17,18 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use larder_store::BoxError;
 use tokio::{net::TcpStream, time::sleep};
 
-use super::{ServerLimits, idle_body::IdleBody, io::GuardedIo};
+use super::{
+    ServerLimits,
+    idle_body::IdleBody,
+    io::GuardedIo,
+    taken::{self, Streams},
+};
 use crate::{
     app::{App, Peer},
     body::{RequestBody, ResponseBody},
@@ -51,6 +56,7 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, app: App, limi
             async move {
                 let request = request.map(|body| request_body(body, body_idle_max));
                 let response: Response<ResponseBody> = app.answer(request, peer).await;
+                taken::offered();
                 Ok::<_, Infallible>(response.map(|body| CountedBody { body, _in_flight: in_flight }))
             }
         })
@@ -81,8 +87,8 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, app: App, limi
     }
 }
 
-fn builder(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(limits: &ServerLimits) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams::new(limits.answer_stalled_max));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -171,7 +177,12 @@ impl Body for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        taken::asked();
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            taken::offered();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,6 +8,7 @@
 mod connection;
 mod idle_body;
 mod io;
+mod taken;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -28,7 +29,8 @@ pub struct ServerLimits {
     pub headers_within: Duration,
     /// Time within which the next bytes of a request's body must come.
     pub body_idle_max: Duration,
-    /// Time within which a peer must take some bytes of an answer.
+    /// Time within which a peer must take some bytes of an answer: any over HTTP/1.1, a chunk over
+    /// HTTP/2.
     pub answer_stalled_max: Duration,
     /// Time that running requests get when the server stops.
     pub grace: Duration,

@@ -197,6 +197,12 @@ impl Ask<'_> {
         self
     }
 
+    /// In another version of HTTP.
+    pub fn version(mut self, version: http::Version) -> Self {
+        self.request = self.request.version(version);
+        self
+    }
+
     pub fn bearer(self, secret: &str) -> Self {
         self.header("authorization", &format!("Bearer {secret}"))
     }

@@ -23,3 +23,18 @@ fn gradient(width: u16, height: u16) -> Vec<u8> {
     let pixel = |x: u16, y: u16| [(x * 7) as u8, (y * 5) as u8, (x ^ y) as u8];
     (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect()
 }
+
+/// A JPEG that tells where it was taken.
+pub fn jpeg_with_gps(width: u16, height: u16) -> Bytes {
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0".to_vec();
+    // One entry: the GPS directory lies at offset 26. It holds one entry, a latitude reference.
+    exif.extend_from_slice(b"\x01\0\x25\x88\x04\0\x01\0\0\0\x1a\0\0\0\0\0\0\0");
+    exif.extend_from_slice(b"\x01\0\x01\0\x02\0\x02\0\0\0N\0\0\0\0\0\0\0");
+    let plain = jpeg(width, height);
+    let mut bytes = plain[..2].to_vec();
+    bytes.extend_from_slice(b"\xFF\xE1");
+    bytes.extend_from_slice(&u16::try_from(exif.len() + 2).unwrap().to_be_bytes());
+    bytes.extend_from_slice(&exif);
+    bytes.extend_from_slice(&plain[2..]);
+    bytes.into()
+}

@@ -37,7 +37,7 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
         .local_addr()
         .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))?;
     let larder = open(&config, Opening::Server).await?;
-    let has_key = larder.any_key_active().await?;
+    let has_key = larder.any_key_configured().await?;
     listener::check_reach(address, has_key)?;
 
     let runs_jobs = arguments.role == Role::All;
