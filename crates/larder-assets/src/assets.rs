@@ -291,7 +291,7 @@ impl Larder {
     }
 }
 
-fn no_asset(id: AssetId) -> Fault {
+pub(crate) fn no_asset(id: AssetId) -> Fault {
     Fault::new(Code::AssetNotFound, format!("there is no asset {id}"))
         .remedy("check the id; deleted assets can be restored for a while")
 }

@@ -6,7 +6,10 @@
 //! holds the key. Whoever finds the intent of a dead writer settles it: if the moved bytes lie at
 //! their place, the record is written; if not, the intent is dropped.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Deref,
+    time::{Duration, Instant},
+};
 
 use larder_catalog::{
     AssetRecord, AssetStatus, Class, Fence, PlaceWrite, Tx, UploadChange, UploadStatus, VariantIdentity,
@@ -30,6 +33,10 @@ use crate::{
 /// milliseconds; a writer that is slower than this is fenced off.
 const HELD_FOR: Duration = Duration::from_secs(30);
 
+/// How much of its time a writer must have left to move bytes. A writer that was stopped for long moves
+/// nothing any more, since the next one may have moved its own.
+const LEFT_TO_MOVE: Duration = Duration::from_secs(5);
+
 /// How long a writer waits for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(40);
 
@@ -52,6 +59,42 @@ pub struct PutOutcome {
     pub asset: AssetView,
     /// Whether there was none before.
     pub created: bool,
+}
+
+/// A key's turn, with the time since it was taken by this process's own clock.
+#[derive(Debug)]
+pub(crate) struct Held {
+    fence: Fence,
+    since: Instant,
+}
+
+impl Held {
+    fn new(fence: Fence, since: Instant) -> Self {
+        Self { fence, since }
+    }
+
+    /// Whether bytes may still be moved in this turn.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if it is nearly over.
+    pub(crate) fn may_move(&self) -> Result<(), Fault> {
+        match self.since.elapsed() + LEFT_TO_MOVE < HELD_FOR {
+            true => Ok(()),
+            false => Err(Fault::new(
+                Code::Conflict,
+                format!("writing {}/{} took longer than its turn", self.fence.bucket, self.fence.key),
+            )
+            .remedy("try again")),
+        }
+    }
+}
+
+impl Deref for Held {
+    type Target = Fence;
+
+    fn deref(&self) -> &Fence {
+        &self.fence
+    }
 }
 
 /// Bytes in staging with everything that their asset's record will say.
@@ -132,20 +175,24 @@ impl Larder {
     ) -> Result<(AssetRecord, bool), Fault> {
         let held = self.hold(&bucket.name, key).await?;
         let outcome = self.write_held(bucket, &held, bytes, condition, upload, job).await;
-        if let Err((fault, moved)) = outcome {
-            if !moved {
-                self.release(&held).await;
+        match outcome {
+            Ok(recorded) => Ok(recorded),
+            Err((fault, true)) => {
+                self.hand_on(&held).await;
+                Err(fault)
             }
-            return Err(fault);
+            Err((fault, false)) => {
+                self.release(&held).await;
+                Err(fault)
+            }
         }
-        outcome.map_err(|(fault, _)| fault)
     }
 
     /// On failure, says whether the bytes may have moved: then the intent stays for recovery.
     async fn write_held(
         &self,
         bucket: &Bucket,
-        held: &Fence,
+        held: &Held,
         bytes: NewBytes,
         condition: &WriteCondition,
         upload: Option<UploadId>,
@@ -165,23 +212,31 @@ impl Larder {
             replaces: present.as_ref().map(|asset| asset.version),
             upload,
         };
+        let before_it = match intent.replaces {
+            Some(_) => self.as_it_lies(&intent.target).await.map_err(before)?,
+            None => Condition::IfAbsent,
+        };
         self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
         fail_point::reached("commit.intent");
-        let moved = match self.move_staged(held, &intent).await {
-            Err(larder_store::Error::Blocked { .. }) => {
-                intent.target = Place::escaped(bucket.prefix(), &held.key).to_string();
-                self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
-                self.move_staged(held, &intent).await
-            }
-            moved => moved,
-        };
+        let mut moved = self.move_staged(held, &intent, &before_it).await;
+        if let Ok(Moved::Blocked) = moved {
+            intent.target = Place::escaped(bucket.prefix(), &held.key).to_string();
+            self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
+            moved = self.move_staged(held, &intent, &Condition::IfAbsent).await;
+        }
         let fingerprint = match moved {
-            Ok(fingerprint) => fingerprint,
+            Ok(Moved::To(fingerprint)) => fingerprint,
+            Ok(Moved::Blocked) => {
+                return Err(before(Fault::internal(format!(
+                    "the escaped place {} is blocked",
+                    intent.target
+                ))));
+            }
             // A move may have happened although it failed, at its sync: only bytes that are still in
             // staging have not moved.
-            Err(error) => {
+            Err(fault) => {
                 let still_there = matches!(self.lies_at(&intent.bytes.staged_at, None).await, Ok(Some(_)));
-                return Err((error.into(), !still_there));
+                return Err((fault, !still_there));
             }
         };
         fail_point::reached("commit.moved");
@@ -193,27 +248,51 @@ impl Larder {
         Ok(recorded)
     }
 
-    /// Moves the bytes. What lies at the place of a new asset without a record is somebody's file:
-    /// it is set aside, never overwritten.
-    async fn move_staged(&self, held: &Fence, intent: &WriteIntent) -> larder_store::Result<Fingerprint> {
-        let invalid = |fault: Fault| larder_store::Error::Invalid { detail: fault.detail };
-        let from = place(&intent.bytes.staged_at).map_err(invalid)?;
-        let to = place(&intent.target).map_err(invalid)?;
-        let replaces = intent.replaces.is_some();
-        let condition = if replaces { Condition::None } else { Condition::IfAbsent };
+    /// Moves the bytes, if what lay at the place when the turn was taken still lies there. What lies at
+    /// the place of a new asset without a record is somebody's file: it is set aside, never overwritten.
+    async fn move_staged(
+        &self,
+        held: &Held,
+        intent: &WriteIntent,
+        expected: &Condition,
+    ) -> Result<Moved, Fault> {
+        held.may_move()?;
+        let (from, to) = (place(&intent.bytes.staged_at)?, place(&intent.target)?);
         // The type is known only now that the bytes were judged.
         let attributes =
             Attributes { content_type: Some(intent.bytes.content_type.clone()), ..Attributes::default() };
         let options = |condition| RenameOptions { condition, attributes: Some(attributes.clone()) };
-        match self.store().rename(&from, &to, options(condition)).await {
-            Err(larder_store::Error::Precondition { .. }) if !replaces => {
-                let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id)).map_err(invalid)?;
+        let overtaken = || {
+            Fault::new(Code::Conflict, format!("{}/{} was written by another", held.bucket, held.key))
+                .remedy("try again")
+        };
+        match self.store().rename(&from, &to, options(expected.clone())).await {
+            Ok(stat) => Ok(Moved::To(stat.fingerprint)),
+            Err(larder_store::Error::Blocked { .. }) => Ok(Moved::Blocked),
+            Err(larder_store::Error::Precondition { .. }) if intent.replaces.is_none() => {
+                // A record under the key means that this turn was overtaken, and not a stranger's file.
+                if self.catalog().asset_at(&held.bucket, &held.key).await?.is_some() {
+                    return Err(overtaken());
+                }
+                held.may_move()?;
+                let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id))?;
                 tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
                 self.store().rename(&to, &aside, RenameOptions::default()).await?;
-                Ok(self.store().rename(&from, &to, options(Condition::IfAbsent)).await?.fingerprint)
+                let moved = self.store().rename(&from, &to, options(Condition::IfAbsent)).await;
+                Ok(Moved::To(moved?.fingerprint))
             }
-            moved => Ok(moved?.fingerprint),
+            Err(larder_store::Error::Precondition { .. }) => Err(overtaken()),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// What a replacement may replace: exactly what lies there now.
+    async fn as_it_lies(&self, at: &str) -> Result<Condition, Fault> {
+        if !self.store().capabilities().replace_if_match {
+            return Ok(Condition::None);
+        }
+        let found = self.lies_at(at, None).await?;
+        Ok(found.map_or(Condition::IfAbsent, |found| Condition::IfMatch(Fingerprint::new(found))))
     }
 
     /// Stores the record for bytes that lie at their place.
@@ -301,6 +380,7 @@ impl Larder {
             perceptual_hash: picture.as_ref().map(|picture| picture.perceptual_hash),
             description: picture.map(|picture| picture.description),
             created_at: now,
+            written_at: now,
             updated_at: now,
             expires_at: bytes.expires_at,
             deleted_at: None,
@@ -309,13 +389,14 @@ impl Larder {
     }
 
     /// Takes the turn to write a key, settling what a dead writer left.
-    pub(crate) async fn hold(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Fence, Fault> {
+    pub(crate) async fn hold(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Held, Fault> {
         let deadline = Instant::now() + WAIT_MAX;
         let mut pause = Duration::from_millis(5);
         loop {
+            let since = Instant::now();
             match self.try_hold(bucket, key).await {
                 Ok(row) => {
-                    let held = row.fence();
+                    let held = Held::new(row.fence(), since);
                     if let Some(intent) = row.intent
                         && self.settle(&held, intent).await? == Turn::GivenBack
                     {
@@ -375,6 +456,19 @@ impl Larder {
         }
     }
 
+    /// Gives the turn back with its intent: whoever takes the key next settles what may have happened. If
+    /// this fails, the turn runs out by itself.
+    pub(crate) async fn hand_on(&self, held: &Fence) {
+        let handed = held.clone();
+        let outcome = self
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.release_holder(&handed).await }))
+            .await;
+        if let Err(error) = outcome {
+            tracing::debug!(bucket = %held.bucket, key = %held.key, %error, "a key could not be handed on; its lease will run out");
+        }
+    }
+
     /// Ends what a dead writer began, while holding its key: forward if its bytes moved, back if not.
     ///
     /// A writer that was killed between its move and the sync left a move that everybody sees and that
@@ -384,14 +478,31 @@ impl Larder {
             .map_err(|error| Fault::internal("a stored intent can't be read").caused_by(error))?;
         tracing::info!(bucket = %held.bucket, key = %held.key, "settling a write that was cut off");
         match intent {
-            Intent::Write(write) => {
+            Intent::Write(mut write) => {
                 let moved = self.settled_at(&write.target).await?;
                 let moved = moved.filter(|moved| *moved == write.bytes.fingerprint);
                 let Some(moved) = moved else { return Ok(Turn::Kept) };
                 if self.is_recorded(&write).await? {
                     return Ok(Turn::Kept);
                 }
-                let bucket = self.bucket(&held.bucket).await?;
+                if let Some(upload) = write.upload
+                    && self.has_ended(upload).await?
+                {
+                    // Whoever sent the bytes was told that nothing came of them. Where they replaced
+                    // others, these are gone, and the record has to follow what lies there.
+                    if write.replaces.is_none() {
+                        self.store().remove(&place(&write.target)?).await?;
+                        return Ok(Turn::Kept);
+                    }
+                    write.upload = None;
+                }
+                let bucket = match self.bucket(&held.bucket).await {
+                    Err(fault) if fault.code == Code::BucketNotFound => {
+                        self.set_aside(&write.target, write.asset_id).await?;
+                        return Ok(Turn::Kept);
+                    }
+                    bucket => bucket?,
+                };
                 self.record_write(&bucket, held, *write, &Fingerprint::new(moved), None).await?;
             }
             Intent::Delete { asset_id, version, trash } => {
@@ -407,6 +518,11 @@ impl Larder {
             Intent::Restore { asset_id, target, trash } => {
                 let Some(fingerprint) = self.settled_at(&target).await? else { return Ok(Turn::Kept) };
                 if self.settled_at(&trash).await?.is_some() {
+                    return Ok(Turn::Kept);
+                }
+                if self.catalog().asset(asset_id).await?.is_none_or(|asset| asset.deleted_at.is_none()) {
+                    // Its record was purged: the bytes are nobody's any more.
+                    self.set_aside(&target, asset_id).await?;
                     return Ok(Turn::Kept);
                 }
                 self.record_restoration(held, asset_id, &target, &fingerprint).await?;
@@ -433,12 +549,33 @@ impl Larder {
         Ok(found.map(|stat| stat.fingerprint.as_str().to_owned()))
     }
 
+    async fn has_ended(&self, upload: UploadId) -> Result<bool, Fault> {
+        let upload = self.catalog().upload(upload).await?;
+        Ok(upload.is_none_or(|upload| upload.status.is_final()))
+    }
+
+    /// Takes bytes that no record can name out of the way, where they are kept.
+    async fn set_aside(&self, at: &str, asset: AssetId) -> Result<(), Fault> {
+        let aside = own_place(&format!("trash/unrecorded-{asset}"))?;
+        tracing::warn!(place = at, set_aside = %aside, "bytes whose bucket or record is gone were set aside");
+        self.store().rename(&place(at)?, &aside, RenameOptions::default()).await?;
+        Ok(())
+    }
+
     async fn is_recorded(&self, write: &WriteIntent) -> Result<bool, Fault> {
         let record = self.catalog().asset(write.asset_id).await?;
         Ok(record.is_some_and(|asset| {
             asset.fingerprint == write.bytes.fingerprint && asset.sha256 == write.bytes.sha256
         }))
     }
+}
+
+/// Where a move of staged bytes ended.
+#[derive(Debug)]
+enum Moved {
+    To(Fingerprint),
+    /// The file system can't give the place: `a` beside `a/b`.
+    Blocked,
 }
 
 /// Whether a settlement used up the turn: storing a record gives it back.

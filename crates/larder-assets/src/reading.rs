@@ -240,6 +240,24 @@ impl Larder {
         recipe: &Recipe,
         preset: Option<&str>,
     ) -> Result<Readable, Fault> {
+        match self.read_variant_once(bucket, key, recipe, preset).await {
+            // The remembered record was older than the bytes, or the bytes of the variant are gone: with
+            // the newest records it is made of what lies there now.
+            Err(fault) if matches!(fault.code, Code::Conflict | Code::StoredBytesCorrupt) => {
+                self.record_cache().forget(bucket, key);
+                self.read_variant_once(bucket, key, recipe, preset).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn read_variant_once(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        recipe: &Recipe,
+        preset: Option<&str>,
+    ) -> Result<Readable, Fault> {
         let bucket = self.bucket(bucket).await?;
         let asset = self.remembered_asset(&bucket.name, key).await?;
         let digest = recipe_digest(&recipe.to_string());
@@ -262,15 +280,15 @@ impl Larder {
             file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
             version: variant_version(&asset.sha256, &digest),
         };
-        match self.read_bytes(&bucket, &variant.place, &variant.fingerprint, head).await {
-            Err(fault) if fault.code == Code::StoredBytesCorrupt => {
-                // Variants can be made again: forget the record of the lost bytes.
-                tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
-                self.remove_variant(&variant).await?;
-                Box::pin(self.read_variant(&bucket.name, key, recipe, preset)).await
-            }
-            outcome => outcome,
+        let read = self.read_bytes(&bucket, &variant.place, &variant.fingerprint, head).await;
+        if let Err(fault) = &read
+            && fault.code == Code::StoredBytesCorrupt
+        {
+            // Variants can be made again: forget the record of the lost bytes.
+            tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
+            self.remove_variant(&variant).await?;
         }
+        read
     }
 
     /// What is known of the asset under a key, at most a second old.

@@ -2,12 +2,14 @@
 
 use larder_catalog::{AssetRecord, Class, Fence};
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp};
-use larder_store::{Condition, Place, RenameOptions};
+use larder_store::{Condition, Place, RenameOptions, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    commit::Intent,
+    assets::no_asset,
+    commit::{Held, Intent},
     fail_point,
+    intake::uncut,
     larder::{Larder, own_place, place},
     reading::no_asset_at,
     view::{AssetView, asset_view, etag},
@@ -51,12 +53,71 @@ impl Larder {
         key: &ObjectKey,
         options: &DeleteOptions,
     ) -> Result<Deleted, Fault> {
+        self.delete_expected(bucket, key, Expected::Any, options).await
+    }
+
+    /// Deletes this asset, and no other that has its key by now. One that lies in the trash already
+    /// can be purged.
+    ///
+    /// # Errors
+    /// As [`Larder::delete`].
+    pub async fn delete_asset(&self, id: AssetId, options: &DeleteOptions) -> Result<Deleted, Fault> {
+        match self.catalog().asset(id).await? {
+            Some(asset) if asset.deleted_at.is_none() => {
+                self.delete_expected(&asset.bucket, &asset.key, Expected::Asset(id), options).await
+            }
+            Some(asset) if options.purge => {
+                is_meant(&asset, options)?;
+                self.purge(&asset).await?;
+                Ok(Deleted {
+                    id,
+                    bucket: asset.bucket,
+                    key: asset.key,
+                    size_bytes: asset.size_bytes,
+                    purged: true,
+                    restore_until: None,
+                })
+            }
+            _ => Err(no_asset(id)),
+        }
+    }
+
+    /// Deletes an asset that a rule names, into the trash, unless it was replaced or given another end
+    /// since it was looked at: then the rule has to look again.
+    ///
+    /// # Errors
+    /// As [`Larder::delete`]; [`Code::AssetNotFound`] if it is not as it was.
+    pub(crate) async fn delete_as_seen(&self, seen: &AssetRecord) -> Result<Deleted, Fault> {
+        let expected = Expected::Seen(seen.id, seen.version, seen.expires_at);
+        self.delete_expected(&seen.bucket, &seen.key, expected, &DeleteOptions::default()).await
+    }
+
+    /// Once begun, a deletion goes to its end even if its caller goes away: bytes in the trash with a
+    /// record that says otherwise would have to be mended.
+    async fn delete_expected(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        expected: Expected,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Fault> {
+        let (larder, bucket, key, options) = (self.clone(), bucket.clone(), key.clone(), options.clone());
+        uncut(async move { larder.delete_now(&bucket, &key, expected, &options).await }).await
+    }
+
+    async fn delete_now(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        expected: Expected,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Fault> {
         let rules = self.bucket(bucket).await?;
         if self.catalog().asset_at(bucket, key).await?.is_none() {
             return Err(no_asset_at(bucket, key));
         }
         let held = self.hold(bucket, key).await?;
-        let asset = match self.deletable(&held, options).await {
+        let asset = match self.deletable(&held, expected, options).await {
             Ok(asset) => asset,
             Err(fault) => {
                 self.release(&held).await;
@@ -65,16 +126,26 @@ impl Larder {
         };
         let trash = own_place(&format!("trash/{}", asset.id))?;
         let intent = Intent::Delete { asset_id: asset.id, version: asset.version, trash: trash.to_string() };
-        self.declare_intent(&held, &intent).await?;
-        if let Err(fault) = self.into_trash(&asset, &trash).await {
+        if let Err(fault) = self.declare_intent(&held, &intent).await {
+            self.release(&held).await;
+            return Err(fault);
+        }
+        if let Err(fault) = self.into_trash(&held, &asset, &trash).await {
             // A move that failed at its sync may have happened: then the intent stays for recovery.
-            if matches!(self.lies_at(&asset.place, None).await, Ok(Some(_))) {
-                self.release(&held).await;
+            match self.lies_at(&asset.place, None).await {
+                Ok(Some(_)) => self.release(&held).await,
+                _ => self.hand_on(&held).await,
             }
             return Err(fault);
         }
         fail_point::reached("delete.trashed");
-        let deleted = self.record_deletion(&held, asset.id, asset.version, trash.as_str()).await?;
+        let deleted = match self.record_deletion(&held, asset.id, asset.version, trash.as_str()).await {
+            Ok(deleted) => deleted,
+            Err(fault) => {
+                self.hand_on(&held).await;
+                return Err(fault);
+            }
+        };
         fail_point::reached("delete.recorded");
         if options.purge {
             self.purge(&deleted).await?;
@@ -89,20 +160,30 @@ impl Larder {
         })
     }
 
-    async fn deletable(&self, held: &Fence, options: &DeleteOptions) -> Result<AssetRecord, Fault> {
+    async fn deletable(
+        &self,
+        held: &Fence,
+        expected: Expected,
+        options: &DeleteOptions,
+    ) -> Result<AssetRecord, Fault> {
         let asset = self.catalog().asset_at(&held.bucket, &held.key).await?;
         let asset = asset.ok_or_else(|| no_asset_at(&held.bucket, &held.key))?;
-        match &options.if_match {
-            Some(tags) if !tags.is_empty() && !tags.contains(&etag(&asset.sha256)) => Err(Fault::new(
-                Code::PreconditionFailed,
-                format!("the asset's entity tag is {}", etag(&asset.sha256)),
-            )
-            .remedy("read the asset again and decide anew")),
-            _ => Ok(asset),
+        match expected {
+            // The key was free for a moment, and is another asset's now.
+            Expected::Asset(id) | Expected::Seen(id, ..) if id != asset.id => return Err(no_asset(id)),
+            Expected::Seen(id, version, expires_at)
+                if (version, expires_at) != (asset.version, asset.expires_at) =>
+            {
+                return Err(no_asset(id));
+            }
+            _ => {}
         }
+        is_meant(&asset, options)?;
+        Ok(asset)
     }
 
-    async fn into_trash(&self, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
+    async fn into_trash(&self, held: &Held, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
+        held.may_move()?;
         match self.store().rename(&place(&asset.place)?, trash, RenameOptions::default()).await {
             Ok(_) => Ok(()),
             // Bytes that are gone already need no moving; the record goes as well.
@@ -147,6 +228,11 @@ impl Larder {
     /// [`Code::AssetNotFound`] if it is not in the trash (any more); [`Code::Conflict`] if its key
     /// was taken since.
     pub async fn restore(&self, id: AssetId) -> Result<AssetView, Fault> {
+        let larder = self.clone();
+        uncut(async move { larder.restore_now(id).await }).await
+    }
+
+    async fn restore_now(&self, id: AssetId) -> Result<AssetView, Fault> {
         let gone = || {
             Fault::new(Code::AssetNotFound, format!("no deleted asset {id} is in the trash"))
                 .remedy("restore it from a backup, or upload it again")
@@ -157,8 +243,11 @@ impl Larder {
         let bucket = self.bucket(&asset.bucket).await?;
         let held = self.hold(&asset.bucket, &asset.key).await?;
         let restored = self.restore_held(&held, &asset, &trash).await;
-        if restored.is_err() && matches!(self.lies_at(&trash, None).await, Ok(Some(_))) {
-            self.release(&held).await;
+        if restored.is_err() {
+            match self.lies_at(&trash, None).await {
+                Ok(Some(_)) => self.release(&held).await,
+                _ => self.hand_on(&held).await,
+            }
         }
         let restored = restored?;
         if restored.width_px.is_some() {
@@ -169,10 +258,16 @@ impl Larder {
 
     async fn restore_held(
         &self,
-        held: &Fence,
+        held: &Held,
         asset: &AssetRecord,
         trash: &str,
     ) -> Result<AssetRecord, Fault> {
+        // A purge may have been faster.
+        let present = self.catalog().asset(asset.id).await?;
+        if present.is_none_or(|now| now.deleted_at.is_none() || now.trash_place.as_deref() != Some(trash)) {
+            return Err(Fault::new(Code::AssetNotFound, format!("the asset {} left the trash", asset.id))
+                .remedy("restore it from a backup, or upload it again"));
+        }
         if let Some(other) = self.catalog().asset_at(&held.bucket, &held.key).await? {
             return Err(Fault::new(
                 Code::Conflict,
@@ -180,12 +275,34 @@ impl Larder {
             )
             .remedy("delete or move that asset first"));
         }
-        let intent =
-            Intent::Restore { asset_id: asset.id, target: asset.place.clone(), trash: trash.to_owned() };
+        let mut target = place(&asset.place)?;
+        let mut moved = self.move_back(held, asset.id, trash, &target).await?;
+        if moved.is_none() {
+            // Another key came to lie in the way: `a/b` while `a` was in the trash.
+            let bucket = self.bucket(&held.bucket).await?;
+            target = Place::escaped(bucket.prefix(), &held.key);
+            moved = self.move_back(held, asset.id, trash, &target).await?;
+        }
+        let moved = moved.ok_or_else(|| Fault::internal(format!("the escaped place {target} is blocked")))?;
+        self.record_restoration(held, asset.id, target.as_str(), moved.fingerprint.as_str()).await
+    }
+
+    /// Moves bytes out of the trash; `None` if the file system can't give the place.
+    async fn move_back(
+        &self,
+        held: &Held,
+        id: AssetId,
+        trash: &str,
+        target: &Place,
+    ) -> Result<Option<Stat>, Fault> {
+        let intent = Intent::Restore { asset_id: id, target: target.to_string(), trash: trash.to_owned() };
         self.declare_intent(held, &intent).await?;
+        held.may_move()?;
         let options = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
-        let stat = self.store().rename(&place(trash)?, &place(&asset.place)?, options).await?;
-        self.record_restoration(held, asset.id, &asset.place, stat.fingerprint.as_str()).await
+        match self.store().rename(&place(trash)?, target, options).await {
+            Err(larder_store::Error::Blocked { .. }) => Ok(None),
+            moved => Ok(Some(moved?)),
+        }
     }
 
     pub(crate) async fn record_restoration(
@@ -212,8 +329,23 @@ impl Larder {
     }
 
     /// Removes a deleted asset for good: variants, bytes, then the record, so that whatever remains
-    /// after a crash is still known and removed by the next attempt.
-    pub(crate) async fn purge(&self, asset: &AssetRecord) -> Result<(), Fault> {
+    /// after a crash is still known and removed by the next attempt. Answers whether it was still there
+    /// to be removed.
+    pub(crate) async fn purge(&self, asset: &AssetRecord) -> Result<bool, Fault> {
+        // Whoever restores it takes the same turn: one of the two finds nothing to do.
+        let held = self.hold(&asset.bucket, &asset.key).await?;
+        let outcome = self.purge_held(&held, asset).await;
+        self.release(&held).await;
+        outcome
+    }
+
+    async fn purge_held(&self, held: &Held, asset: &AssetRecord) -> Result<bool, Fault> {
+        let present = self.catalog().asset(asset.id).await?;
+        let deleted = |now: &AssetRecord| now.deleted_at.is_some() && now.trash_place == asset.trash_place;
+        if !present.as_ref().is_some_and(deleted) {
+            return Ok(false);
+        }
+        held.may_move()?;
         self.remove_variants_of(asset.id).await?;
         if let Some(trash) = &asset.trash_place {
             self.store().remove(&place(trash)?).await?;
@@ -222,6 +354,26 @@ impl Larder {
         self.catalog()
             .commit(Class::Durable, move |tx| Box::pin(async move { tx.purge_asset(id).await }))
             .await?;
-        Ok(())
+        Ok(true)
     }
+}
+
+/// What a deletion expects under its key.
+#[derive(Debug, Clone, Copy)]
+enum Expected {
+    /// Any asset.
+    Any,
+    /// This one.
+    Asset(AssetId),
+    /// This one, at this version and with this end.
+    Seen(AssetId, i64, Option<Timestamp>),
+}
+
+fn is_meant(asset: &AssetRecord, options: &DeleteOptions) -> Result<(), Fault> {
+    let tag = etag(&asset.sha256);
+    if options.if_match.as_ref().is_none_or(|tags| tags.is_empty() || tags.contains(&tag)) {
+        return Ok(());
+    }
+    Err(Fault::new(Code::PreconditionFailed, format!("the asset's entity tag is {tag}"))
+        .remedy("read the asset again and decide anew"))
 }

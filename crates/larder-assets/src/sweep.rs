@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use larder_catalog::{AssetRecord, Class, UploadChange, UploadRecord, UploadStatus, VariantRecord};
-use larder_core::{BucketName, Code, Fault, Timestamp};
+use larder_core::{Code, Fault, Timestamp};
 use larder_store::ListOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     jobs::{JobContext, ingest_upload::fail_upload, make_variants::MakeVariants},
-    larder::{Larder, OWN_FOLDER, place},
-    removal::DeleteOptions,
+    larder::{Larder, OWN_FOLDER},
 };
 
 /// Records looked at in one go.
@@ -25,7 +24,7 @@ const STRANDED_AFTER: Duration = Duration::from_secs(120);
 
 /// Age at which bytes in staging that no upload waits for are nobody's, while other processes use
 /// the store. Longer than any upload takes: 100 MiB at 30 KB/s.
-const LEFTOVER_AGE: Duration = Duration::from_secs(3_600);
+pub(crate) const LEFTOVER_AGE: Duration = Duration::from_secs(3_600);
 
 /// How long nobody has written a key when its turn is forgotten. Nothing is lost with it; an hour is
 /// far longer than the clocks of machines differ, on which the order of its fences then rests.
@@ -130,7 +129,12 @@ impl Larder {
             let idle = self.catalog().idle_uploads(before, last.as_ref(), BATCH).await?;
             for upload in &idle {
                 check(job)?;
-                if !self.is_worked_on(upload).await? {
+                if self.is_worked_on(upload).await? {
+                    continue;
+                }
+                // It may have come on while the others of its page were looked at.
+                let now = self.catalog().upload(upload.id).await?;
+                if now.is_some_and(|now| now.updated_at == upload.updated_at) {
                     self.end_stranded(upload).await?;
                 }
             }
@@ -166,12 +170,12 @@ impl Larder {
             None => {
                 let fault = Fault::new(Code::ProcessingCrashed, "processing ended without a result")
                     .remedy("send the file again");
-                fail_upload(self, upload.id, fault).await
+                fail_upload(self, upload.id, fault, None).await
             }
         }
     }
 
-    async fn complete_upload(&self, id: larder_core::UploadId) -> Result<(), Fault> {
+    pub(crate) async fn complete_upload(&self, id: larder_core::UploadId) -> Result<(), Fault> {
         let change = UploadChange {
             status: Some(UploadStatus::Completed),
             stage: Some("done".to_owned()),
@@ -196,45 +200,30 @@ impl Larder {
         report: &mut SweepReport,
         job: Option<&JobContext>,
     ) -> Result<(), Fault> {
-        if report.dry_run {
-            report.uploads += self.catalog().abandoned_uploads(now, BATCH).await?.len() as u64;
-            return Ok(());
-        }
+        let mut last = None;
         for _ in 0..ROUNDS_MAX {
             check(job)?;
-            let abandoned = self.catalog().abandoned_uploads(now, BATCH).await?;
-            if abandoned.is_empty() {
-                return Ok(());
-            }
-            for upload in abandoned {
-                if upload.asset_id.is_some() {
-                    // It became an asset; only its variants never ended.
-                    self.complete_upload(upload.id).await?;
+            let abandoned = self.catalog().abandoned_uploads(now, last.as_ref(), BATCH).await?;
+            for upload in &abandoned {
+                let became_asset = upload.asset_id.is_some();
+                report.uploads += u64::from(!became_asset);
+                if report.dry_run {
                     continue;
                 }
-                if let Some(staged) = &upload.staging_place {
-                    self.store().remove(&place(staged)?).await?;
-                }
-                let fault = Fault::new(Code::UploadExpired, "the upload was not processed in time")
-                    .remedy("send the file again; check that workers run");
-                let change = UploadChange {
-                    status: Some(UploadStatus::Expired),
-                    stage: Some("done".to_owned()),
-                    error: Some(fault),
-                    staging_place: Some(None),
-                    ..UploadChange::default()
+                let ended = match became_asset {
+                    // Only its variants never ended.
+                    true => self.complete_upload(upload.id).await,
+                    false => {
+                        let fault = Fault::new(Code::UploadExpired, "the upload was not processed in time")
+                            .remedy("send the file again; check that workers run");
+                        fail_upload(self, upload.id, fault, None).await
+                    }
                 };
-                let id = upload.id;
-                self.catalog()
-                    .commit(Class::Durable, move |tx| {
-                        Box::pin(async move {
-                            tx.change_upload(id, &[UploadStatus::Pending, UploadStatus::Processing], change)
-                                .await
-                                .map(drop)
-                        })
-                    })
-                    .await?;
-                report.uploads += 1;
+                told(ended, "an abandoned upload", upload.id)?;
+            }
+            last = abandoned.into_iter().last();
+            if last.is_none() {
+                break;
             }
         }
         Ok(())
@@ -253,11 +242,13 @@ impl Larder {
             let listing = self.store().list(options).await?;
             for entry in &listing.entries {
                 let old = now.since(entry.modified) > LEFTOVER_AGE;
-                if old && !self.is_awaited(&entry.place).await? {
-                    report.leftovers += 1;
-                    if !report.dry_run {
-                        self.store().remove(&entry.place).await?;
-                    }
+                if !old || self.is_awaited(&entry.place).await? {
+                    continue;
+                }
+                report.leftovers += 1;
+                if !report.dry_run {
+                    let removed = self.store().remove(&entry.place).await.map(drop).map_err(Fault::from);
+                    told(removed, "a leftover", &entry.place)?;
                 }
             }
             match listing.next {
@@ -320,32 +311,27 @@ impl Larder {
 
     async fn purge_due(&self, report: &mut SweepReport, job: Option<&JobContext>) -> Result<(), Fault> {
         let now = self.ambient().now();
-        // Buckets differ in how long they keep trash; the shortest decides what is looked at.
-        let buckets = self.buckets().await?;
-        let keep = |name: &BucketName| {
-            buckets
-                .iter()
-                .find(|bucket| bucket.name == *name)
-                .map_or(Duration::ZERO, |bucket| bucket.policy.trash.0)
-        };
-        let shortest = buckets.iter().map(|bucket| bucket.policy.trash.0).min().unwrap_or_default();
-        let due =
-            |asset: &AssetRecord| asset.deleted_at.is_some_and(|at| now.since(at) >= keep(&asset.bucket));
-        for _ in 0..ROUNDS_MAX {
-            check(job)?;
-            let found =
-                self.catalog().trash_due(now.minus(shortest).plus(Duration::from_millis(1)), BATCH).await?;
-            let (full, mut removed) = (found.len() == BATCH as usize, 0);
-            for asset in found.iter().filter(|asset| due(asset)) {
-                report.purged += 1;
-                report.purged_bytes += asset.size_bytes;
-                removed += 1;
-                if !report.dry_run {
-                    self.purge(asset).await?;
+        for bucket in self.buckets().await? {
+            // Exactly the bucket's time in the trash is over.
+            let before = now.minus(bucket.policy.trash.0).plus(Duration::from_millis(1));
+            let mut last = None;
+            for _ in 0..ROUNDS_MAX {
+                let found = self.catalog().trash_due(&bucket.name, before, last.as_ref(), BATCH).await?;
+                for asset in &found {
+                    check(job)?;
+                    let purged = match report.dry_run {
+                        true => Ok(true),
+                        false => self.purge(asset).await,
+                    };
+                    if told(purged, "a deleted asset", asset.id)?.unwrap_or(false) {
+                        report.purged += 1;
+                        report.purged_bytes += asset.size_bytes;
+                    }
                 }
-            }
-            if report.dry_run || !full || removed == 0 {
-                return Ok(());
+                last = found.into_iter().last();
+                if last.is_none() {
+                    break;
+                }
             }
         }
         Ok(())
@@ -414,7 +400,7 @@ impl Larder {
             report.variants += 1;
             report.variant_bytes += variant.size_bytes;
             if !report.dry_run {
-                self.remove_variant(variant).await?;
+                told(self.remove_variant(variant).await, "a variant", variant.id)?;
             }
         }
         Ok(found.into_iter().last())
@@ -429,45 +415,66 @@ impl Larder {
         for bucket in self.buckets().await? {
             for rule in &bucket.policy.retention {
                 let before = now.minus(rule.older_than.0);
+                let mut last = None;
                 for _ in 0..ROUNDS_MAX {
-                    let found =
-                        self.catalog().assets_older_than(&bucket.name, &rule.prefix, before, BATCH).await?;
-                    if found.is_empty() || !self.delete_all(found, report, job).await? {
+                    let found = self
+                        .catalog()
+                        .assets_older_than(&bucket.name, &rule.prefix, before, last.as_ref(), BATCH)
+                        .await?;
+                    last = self.delete_all(found, report, job).await?;
+                    if last.is_none() {
                         break;
                     }
                 }
             }
         }
+        let mut last = None;
         for _ in 0..ROUNDS_MAX {
-            let found = self.catalog().expired_assets(now, BATCH).await?;
-            if found.is_empty() || !self.delete_all(found, report, job).await? {
+            let found = self.catalog().expired_assets(now, last.as_ref(), BATCH).await?;
+            last = self.delete_all(found, report, job).await?;
+            if last.is_none() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Deletes assets into the trash; answers whether looking again makes sense.
+    /// Deletes assets into the trash, or counts them; answers the last of them, after which to go on.
     async fn delete_all(
         &self,
         assets: Vec<AssetRecord>,
         report: &mut SweepReport,
         job: Option<&JobContext>,
-    ) -> Result<bool, Fault> {
-        for asset in assets {
+    ) -> Result<Option<AssetRecord>, Fault> {
+        for asset in &assets {
             check(job)?;
-            report.assets += 1;
-            report.asset_bytes += asset.size_bytes;
-            if !report.dry_run {
-                match self.delete(&asset.bucket, &asset.key, &DeleteOptions::default()).await {
-                    Err(fault) if fault.code == Code::AssetNotFound => {}
-                    outcome => {
-                        outcome?;
-                    }
-                }
+            let deleted = match report.dry_run {
+                true => Ok(true),
+                false => match self.delete_as_seen(asset).await {
+                    // Somebody was faster, or gave it new bytes or another end.
+                    Err(fault) if fault.code == Code::AssetNotFound => Ok(false),
+                    outcome => outcome.map(|_| true),
+                },
+            };
+            if told(deleted, "an asset", asset.id)?.unwrap_or(false) {
+                report.assets += 1;
+                report.asset_bytes += asset.size_bytes;
             }
         }
-        Ok(!report.dry_run)
+        Ok(assets.into_iter().last())
+    }
+}
+
+/// One thing that can't be removed now must not keep the others: it is logged, and tried again by the
+/// next sweep. Only a catalogue that does not answer ends the sweep.
+fn told<T>(outcome: Result<T, Fault>, what: &str, which: impl std::fmt::Display) -> Result<Option<T>, Fault> {
+    match outcome {
+        Ok(done) => Ok(Some(done)),
+        Err(fault) if fault.code == Code::CatalogUnavailable => Err(fault),
+        Err(fault) => {
+            tracing::warn!(%fault, %which, "{what} could not be removed; the next sweep tries again");
+            Ok(None)
+        }
     }
 }
 

@@ -66,6 +66,7 @@ impl Larder {
         staged: Staged,
         idempotency: Option<&Idempotency>,
     ) -> Result<Accepted, Fault> {
+        staged.check_age()?;
         let bucket = self.bucket(&incoming.bucket).await?;
         self.check_backlog(&bucket).await?;
         Said::from(&incoming).check(self.ambient().now())?;

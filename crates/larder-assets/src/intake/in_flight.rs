@@ -65,6 +65,10 @@ impl InFlight {
         self.lock().get(&id).map(|entry| entry.view(id, now))
     }
 
+    pub(crate) fn contains(&self, id: UploadId) -> bool {
+        self.lock().contains_key(&id)
+    }
+
     /// All of them, the newest first.
     pub(crate) fn list(&self, now: Timestamp) -> Vec<UploadView> {
         let mut views: Vec<_> = self.lock().iter().map(|(id, entry)| entry.view(*id, now)).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use larder_catalog::{AssetStatus, Class, UploadChange, UploadRecord, UploadStatus};
+use larder_catalog::{AssetStatus, Class, Lease, UploadChange, UploadRecord, UploadStatus};
 use larder_core::{Code, Fault, FileType, ObjectKey, UploadId};
 use larder_store::{ByteStream, Place};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
     buckets::Bucket,
     commit::{NewBytes, Picture, PutOutcome, WriteCondition},
     fail_point,
-    jobs::{Ended, JobContext, ingest_upload::fail_upload},
+    jobs::{self, Ended, JobContext, ingest_upload::fail_upload, make_variants::MakeVariants},
     larder::{Larder, place},
     policy::BucketPolicy,
 };
@@ -44,6 +44,7 @@ impl Larder {
         condition: WriteCondition,
         staged: Staged,
     ) -> Result<PutOutcome, Fault> {
+        staged.check_age()?;
         let bucket = self.bucket(&incoming.bucket).await?;
         Said::from(&incoming).check(self.ambient().now())?;
         let file_type = self.judge(&bucket, &incoming, &staged).await?;
@@ -54,7 +55,8 @@ impl Larder {
                 self.key_for(&bucket, staged.id, incoming.file_name.as_deref(), &bytes.sha256, file_type)?
             }
         };
-        let picture = self.examine(&bucket, &bytes.place, &bytes.sha256, file_type, false).await?;
+        let lies = (&bytes.place, bytes.fingerprint.as_str());
+        let picture = self.examine(&bucket, lies, &bytes.sha256, file_type, false).await?;
         let new = NewBytes {
             staged_at: bytes.place.to_string(),
             fingerprint: bytes.fingerprint.to_string(),
@@ -101,7 +103,8 @@ impl Larder {
         context.progress(0.1, "checking");
         self.begin_processing(&upload).await?;
         let sha256 = upload.sha256.clone().unwrap_or_default();
-        let picture = self.examine(&bucket, &staged_at, &sha256, file_type, context.is_suspect()).await?;
+        let lies = (&staged_at, fingerprint.as_str());
+        let picture = self.examine(&bucket, lies, &sha256, file_type, context.is_suspect()).await?;
         fail_point::reached("ingest.decoded");
         context.check()?;
         context.progress(0.8, "storing");
@@ -123,7 +126,7 @@ impl Larder {
             return self.commit_upload(&bucket, &key, &condition, &upload, new, context).await;
         }
         let turn = self.hold(&bucket.name, &turn_of_content(&sha256)?).await?;
-        let ended = match self.adopt_duplicate(&bucket, &upload, &staged_at).await {
+        let ended = match self.adopt_duplicate(&bucket, &upload, &staged_at, context.lease()).await {
             Ok(None) => self.commit_upload(&bucket, &key, &condition, &upload, new, context).await,
             Ok(Some(ended)) => Ok(ended),
             Err(fault) => Err(fault),
@@ -145,8 +148,9 @@ impl Larder {
             Ok(_) => Ok(Ended::Recorded),
             // Another upload took the wanted key since this one was accepted.
             Err(fault) if fault.code == Code::PreconditionFailed => {
-                fail_upload(self, upload.id, accept::key_taken(bucket, key)).await?;
-                Ok(Ended::Open)
+                let taken = accept::key_taken(bucket, key);
+                fail_upload(self, upload.id, taken, Some(context.lease())).await?;
+                Ok(Ended::Recorded)
             }
             Err(fault) => Err(fault),
         }
@@ -156,7 +160,7 @@ impl Larder {
     async fn examine(
         &self,
         bucket: &Bucket,
-        staged: &Place,
+        (staged, fingerprint): (&Place, &str),
         sha256: &str,
         file_type: Option<&FileType>,
         suspect: bool,
@@ -167,7 +171,8 @@ impl Larder {
         let began = Instant::now();
         let recipes: Vec<_> =
             self.wanted_at_upload(bucket).await?.into_iter().map(|wanted| wanted.recipe).collect();
-        let loaded = self.decode(staged, bucket.policy.image, recipes.clone(), suspect).await?;
+        let loaded =
+            self.decode((staged, fingerprint), bucket.policy.image, recipes.clone(), suspect).await?;
         let (decoded, description) = self
             .pixels()
             .run(move || {
@@ -246,6 +251,7 @@ impl Larder {
         bucket: &Bucket,
         upload: &UploadRecord,
         staged: &Place,
+        lease: Lease,
     ) -> Result<Option<Ended>, Fault> {
         let sha256 = upload.sha256.as_deref().unwrap_or_default();
         let Some(asset) = self.catalog().asset_with_sha256(&bucket.name, sha256).await? else {
@@ -265,25 +271,35 @@ impl Larder {
         // The other upload's variants job does not know this one: it gets its own.
         let job = match ready {
             true => None,
-            false => Some(crate::jobs::new_job(&crate::jobs::make_variants::MakeVariants {
-                asset_id: asset.id,
-                upload_id: Some(id),
-                recipes: None,
-            })?),
+            false => {
+                let job = MakeVariants { asset_id: asset.id, upload_id: Some(id), recipes: None };
+                Some(jobs::new_job(&job)?.bucket(bucket.name.clone()).subject(asset.id))
+            }
         };
-        self.catalog()
+        let (found, sha256) = (asset.id, sha256.to_owned());
+        let adopted = self
+            .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
+                    tx.confirm_lease(lease).await?;
+                    let asset = tx.asset(found).await?;
+                    if asset.is_none_or(|now| now.deleted_at.is_some() || now.sha256 != sha256) {
+                        return Ok(false);
+                    }
                     tx.change_upload(id, &[UploadStatus::Pending, UploadStatus::Processing], change).await?;
                     if let Some(job) = job {
                         tx.enqueue(job).await?;
                     }
-                    Ok(())
+                    tx.finish_job(lease).await?;
+                    Ok(true)
                 })
             })
             .await?;
+        if !adopted {
+            return Ok(None);
+        }
         super::stage::discard(&**self.store(), staged).await;
-        Ok(Some(Ended::Open))
+        Ok(Some(Ended::Recorded))
     }
 
     fn key_for(

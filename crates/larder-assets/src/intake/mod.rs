@@ -18,7 +18,9 @@ mod said;
 mod staging_lock;
 mod uploads;
 
-use larder_core::{BucketName, Fault, FaultKind, KeyId, ObjectKey, Timestamp, UploadId};
+use std::time::{Duration, Instant};
+
+use larder_core::{BucketName, Code, Fault, FaultKind, KeyId, ObjectKey, Timestamp, UploadId};
 use larder_store::ByteStream;
 use serde_json::Map;
 
@@ -30,7 +32,7 @@ pub(crate) use in_flight::{Arrival, InFlight};
 pub(crate) use said::Said;
 pub(crate) use staging_lock::StagingLock;
 
-use crate::larder::Larder;
+use crate::{larder::Larder, sweep::LEFTOVER_AGE};
 
 /// Through which door a file came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +127,10 @@ pub(crate) async fn uncut<T: Send + 'static>(
         .map_err(|error| Fault::internal("storing an upload broke off").caused_by(error))?
 }
 
+/// How long bytes may lie in staging without a record: half of the age at which a process that does
+/// not know their request removes them.
+const STAGED_MAX: Duration = Duration::from_secs(LEFTOVER_AGE.as_secs() / 2);
+
 /// Bytes in staging that no record names yet. Dropped without being accepted, they are removed.
 #[derive(Debug)]
 pub struct Staged {
@@ -132,6 +138,7 @@ pub struct Staged {
     pub(crate) bytes: stage::Staged,
     larder: Larder,
     kept: bool,
+    since: Instant,
     /// Shows the upload until its record does.
     _arrival: Arrival,
 }
@@ -145,6 +152,16 @@ impl Staged {
     /// Their SHA-256 in hex.
     pub fn sha256(&self) -> &str {
         &self.bytes.sha256
+    }
+
+    /// Refuses bytes that lay in staging for so long that another process might take them for a
+    /// leftover soon: the other files of their request took hours.
+    pub(crate) fn check_age(&self) -> Result<(), Fault> {
+        if self.since.elapsed() < STAGED_MAX {
+            return Ok(());
+        }
+        Err(Fault::new(Code::RequestTimeout, "the files of the request took too long to arrive")
+            .remedy("send the files one by one, or fewer in one request"))
     }
 
     /// From now on a record names the bytes, or may name them: what no record names after all is
@@ -198,6 +215,6 @@ impl Larder {
         let arrival = self.in_flight().begin(id, incoming, self.ambient().now());
         let bytes = stage::stage(&**self.store(), place, body, &expected, arrival.received()).await?;
         crate::fail_point::reached("intake.staged");
-        Ok(Staged { id, bytes, larder: self.clone(), kept: false, _arrival: arrival })
+        Ok(Staged { id, bytes, larder: self.clone(), kept: false, since: Instant::now(), _arrival: arrival })
     }
 }

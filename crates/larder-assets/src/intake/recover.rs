@@ -72,15 +72,24 @@ impl Larder {
         for row in self.catalog().place_writes_with_intent(BATCH).await? {
             let overdue = row.expires_at <= self.ambient().now();
             let dead = dead_too && row.holder.as_deref().is_some_and(is_dead);
-            if overdue || dead {
-                settled += usize::from(self.settle_row(row).await?);
+            // Without a holder it was handed on by a writer that failed.
+            if overdue || dead || row.holder.is_none() {
+                let (bucket, key) = (row.bucket.clone(), row.key.clone());
+                match self.settle_row(row).await {
+                    Ok(done) => settled += usize::from(done),
+                    // One key that can't be settled now is no reason to leave the others, or not to start.
+                    Err(fault) => {
+                        tracing::error!(%bucket, %key, %fault, "a write that was cut off can't be settled yet");
+                    }
+                }
             }
         }
         Ok(settled)
     }
 
     async fn settle_row(&self, row: PlaceWrite) -> Result<bool, Fault> {
-        let (bucket, key, fence) = (row.bucket.clone(), row.key.clone(), row.fence());
+        let (bucket, key) = (row.bucket.clone(), row.key.clone());
+        let holder = row.holder.is_some().then(|| row.fence());
         let until = self.ambient().now().plus(std::time::Duration::from_secs(30));
         // Taking the dead writer's place by its own fence: a living writer that took it meanwhile is
         // left alone.
@@ -88,8 +97,10 @@ impl Larder {
             .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
-                    tx.confirm_place(&fence).await?;
-                    tx.release_holder(&fence).await?;
+                    if let Some(fence) = holder {
+                        tx.confirm_place(&fence).await?;
+                        tx.release_holder(&fence).await?;
+                    }
                     tx.take_place(&bucket, &key, &ProcessName::current().to_string(), until).await
                 })
             })
@@ -132,9 +143,13 @@ impl Larder {
         }
     }
 
-    /// Whether an upload that has not ended names these staged bytes.
+    /// Whether an upload that has not ended names these staged bytes, or a request of this process that
+    /// is still running.
     pub(crate) async fn is_awaited(&self, staged: &Place) -> Result<bool, Fault> {
         let Ok(id) = staged.name().parse::<UploadId>() else { return Ok(false) };
+        if self.in_flight().contains(id) {
+            return Ok(true);
+        }
         let upload = self.catalog().upload(id).await?;
         Ok(upload.is_some_and(|upload| !upload.status.is_final() && upload.staging_place.is_some()))
     }

@@ -42,15 +42,15 @@ impl Job for ImportUrl {
     async fn run(self, context: JobContext) -> Result<Ended, Fault> {
         match context.larder().fetch(&self, &context).await {
             Err(fault) if fault.kind() == FaultKind::Invalid && fault.code != Code::Cancelled => {
-                fail_upload(context.larder(), self.upload_id, fault).await?;
-                Ok(Ended::Open)
+                fail_upload(context.larder(), self.upload_id, fault, Some(context.lease())).await?;
+                Ok(Ended::Recorded)
             }
             outcome => outcome,
         }
     }
 
     async fn gave_up(self, larder: &Larder, fault: &Fault) -> Result<(), Fault> {
-        fail_upload(larder, self.upload_id, fault.clone()).await
+        fail_upload(larder, self.upload_id, fault.clone(), None).await
     }
 }
 
@@ -140,6 +140,7 @@ impl Larder {
             staging_place: Some(Some(staged.bytes.place.to_string())),
             digests: Some((staged.bytes.sha256.clone(), staged.bytes.md5.clone(), staged.bytes.size_bytes)),
             content_type: Some(content_type.to_owned()),
+            original_filename: incoming.file_name.clone(),
             ..UploadChange::default()
         };
         let ingest =

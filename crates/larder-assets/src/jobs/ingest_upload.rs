@@ -1,12 +1,15 @@
 //! Ingest: an acknowledged upload becomes an asset, or fails with the reason.
 
 use async_trait::async_trait;
-use larder_catalog::{Class, UploadChange, UploadStatus};
+use larder_catalog::{Class, Lease, UploadChange, UploadStatus};
 use larder_core::{Code, Fault, FaultKind, UploadId};
 use serde::{Deserialize, Serialize};
 
 use super::{Ended, Job, JobContext};
-use crate::larder::Larder;
+use crate::{
+    intake::stage,
+    larder::{Larder, place},
+};
 
 /// Arguments of the job.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,15 +32,15 @@ impl Job for IngestUpload {
         match context.larder().ingest(self.upload_id, &context).await {
             // A bad file is the upload's failure, not the job's: the job did its work.
             Err(fault) if is_about_the_file(&fault) => {
-                fail_upload(context.larder(), self.upload_id, fault).await?;
-                Ok(Ended::Open)
+                fail_upload(context.larder(), self.upload_id, fault, Some(context.lease())).await?;
+                Ok(Ended::Recorded)
             }
             outcome => outcome,
         }
     }
 
     async fn gave_up(self, larder: &Larder, fault: &Fault) -> Result<(), Fault> {
-        fail_upload(larder, self.upload_id, fault.clone()).await
+        fail_upload(larder, self.upload_id, fault.clone(), None).await
     }
 }
 
@@ -45,31 +48,56 @@ fn is_about_the_file(fault: &Fault) -> bool {
     fault.kind() == FaultKind::Invalid && fault.code != Code::Cancelled
 }
 
-/// Ends an upload without an asset and removes its staged bytes.
-pub(crate) async fn fail_upload(larder: &Larder, id: UploadId, fault: Fault) -> Result<(), Fault> {
-    let Some(upload) = larder.catalog().upload(id).await? else { return Ok(()) };
-    if upload.status.is_final() {
-        return Ok(());
-    }
-    if let Some(staged) = &upload.staging_place {
-        larder.store().remove(&crate::larder::place(staged)?).await?;
-    }
+/// Ends an upload without an asset, together with its job if a lease is given, and then removes its
+/// staged bytes. Does nothing if the upload has ended or became an asset meanwhile.
+///
+/// # Errors
+/// The catalogue's; [`Code::Conflict`] if the lease is no longer the newest: somebody else works on the
+/// upload, and its bytes are theirs.
+pub(crate) async fn fail_upload(
+    larder: &Larder,
+    id: UploadId,
+    fault: Fault,
+    lease: Option<Lease>,
+) -> Result<(), Fault> {
     let change = UploadChange {
-        status: Some(UploadStatus::Failed),
+        status: Some(if fault.code == Code::UploadExpired {
+            UploadStatus::Expired
+        } else {
+            UploadStatus::Failed
+        }),
         stage: Some("done".to_owned()),
         error: Some(fault),
         staging_place: Some(None),
         ..UploadChange::default()
     };
-    larder
+    let staged = larder
         .catalog()
         .commit(Class::Durable, move |tx| {
             Box::pin(async move {
-                tx.change_upload(id, &[UploadStatus::Pending, UploadStatus::Processing], change)
-                    .await
-                    .map(drop)
+                if let Some(lease) = lease {
+                    tx.confirm_lease(lease).await?;
+                }
+                let upload = tx.upload(id).await?;
+                let upload = upload.filter(|upload| !upload.status.is_final() && upload.asset_id.is_none());
+                let staged = match upload {
+                    None => None,
+                    Some(upload) => {
+                        let from = [UploadStatus::Pending, UploadStatus::Processing];
+                        tx.change_upload(id, &from, change).await?;
+                        upload.staging_place
+                    }
+                };
+                if let Some(lease) = lease {
+                    tx.finish_job(lease).await?;
+                }
+                Ok(staged)
             })
         })
         .await?;
+    if let Some(staged) = staged {
+        // What can't be removed now is swept: no upload waits for it any more.
+        stage::discard(&**larder.store(), &place(&staged)?).await;
+    }
     Ok(())
 }

@@ -15,7 +15,11 @@ impl Larder {
             .catalog()
             .commit(Class::Durable, move |tx| Box::pin(async move { tx.remove_variant(id, status).await }))
             .await?;
-        if removed && !variant.place.is_empty() {
+        // The same picture put under the same key again has its variants at the same places.
+        let is_named = async || -> Result<bool, Fault> {
+            Ok(!self.catalog().variants_at_place(&variant.store, &variant.place).await?.is_empty())
+        };
+        if removed && !variant.place.is_empty() && !is_named().await? {
             self.store().remove(&place(&variant.place)?).await?;
         }
         self.record_cache().forget_variants(variant.asset_id);

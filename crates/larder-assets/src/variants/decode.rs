@@ -1,6 +1,6 @@
 //! From stored bytes to a decoded picture, within the limits.
 
-use larder_core::{Fault, limits::ImageLimits};
+use larder_core::{Code, Fault, limits::ImageLimits};
 use larder_image::{Deadline, Decoded, Inspection, Recipe, Source};
 use larder_store::{OpenOptions, Place};
 
@@ -21,15 +21,23 @@ impl Larder {
     ///
     /// A worker's slot is taken before the file is loaded and the memory estimate is waited for
     /// before it is decoded, so at most as many files lie in memory as there are slots.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if the bytes at the place do not have this fingerprint: they were replaced
+    /// since their record was read. Those of the decode.
     pub(crate) async fn decode(
         &self,
-        at: &Place,
+        (at, fingerprint): (&Place, &str),
         limits: ImageLimits,
         recipes: Vec<Recipe>,
         suspect: bool,
     ) -> Result<Loaded, Fault> {
         let slot = self.pixels().slot().await?;
         let opened = self.store().open(at, OpenOptions::default()).await?;
+        if opened.stat.fingerprint.as_str() != fingerprint {
+            return Err(Fault::new(Code::Conflict, format!("the bytes at {at} are not those of the record"))
+                .remedy("ask again"));
+        }
         let limit = opened.stat.size_bytes;
         let bytes = opened.body.read_all(limit).await?;
         let limits = self.settings().image.lower(&limits);
@@ -41,13 +49,15 @@ impl Larder {
         if suspect {
             self.try_in_isolation(&bytes, &limits, &recipes).await?;
         }
-        let decoded = self
+        // The share goes with the work: a caller that goes away must not free memory that is in use.
+        let (decoded, share) = self
             .pixels()
             .run(move || {
                 let _slot = slot;
                 fail_point::reached("decode.begun");
                 let source = Source::open(&bytes, &limits)?;
-                source.decode(&recipes, Deadline::after(limits.decode_time_max()))
+                let decoded = source.decode(&recipes, Deadline::after(limits.decode_time_max()))?;
+                Ok::<_, larder_image::Error>((decoded, share))
             })
             .await??;
         Ok(Loaded { decoded, inspection, share })

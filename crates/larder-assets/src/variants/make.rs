@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use larder_catalog::{
-    AssetChange, AssetRecord, AssetStatus, Class, Lease, UploadChange, UploadStatus, VariantIdentity,
+    AssetChange, AssetRecord, AssetStatus, Class, Lease, Tx, UploadChange, UploadStatus, VariantIdentity,
     VariantRecord, VariantResult, VariantStatus,
 };
 use larder_core::{Code, Fault, UploadId};
@@ -36,6 +36,10 @@ impl Larder {
         let Some(asset) =
             self.catalog().asset(job.asset_id).await?.filter(|asset| asset.deleted_at.is_none())
         else {
+            // Deleted since: nothing is to be made, and whoever follows the upload is told so.
+            if let Some(upload) = job.upload_id {
+                self.complete_upload(upload).await?;
+            }
             return Ok(Ended::Open);
         };
         let bucket = self.bucket(&asset.bucket).await?;
@@ -54,7 +58,12 @@ impl Larder {
     /// What remains to be said when the variants job ended for good: its variants have failed, the
     /// upload and the asset are complete without them.
     pub(crate) async fn give_variants_up(&self, job: &MakeVariants, fault: &Fault) -> Result<(), Fault> {
-        let Some(asset) = self.catalog().asset(job.asset_id).await? else { return Ok(()) };
+        let Some(asset) = self.catalog().asset(job.asset_id).await? else {
+            if let Some(upload) = job.upload_id {
+                self.complete_upload(upload).await?;
+            }
+            return Ok(());
+        };
         let made = self
             .catalog()
             .variants(asset.id)
@@ -117,6 +126,9 @@ impl Larder {
                     .commit(Class::Durable, move |tx| {
                         Box::pin(async move {
                             let mut records = Vec::new();
+                            if let Some((identity, _, _)) = identities.first() {
+                                still_has(tx, identity).await?;
+                            }
                             for (identity, recipe, preset) in identities {
                                 records.push(tx.want_variant(&identity, &recipe, preset.as_deref()).await?.0);
                             }
@@ -183,8 +195,14 @@ impl Larder {
         let (decoded, share) = match self.pixels().take_warm(&asset.sha256, &recipes) {
             Some(warm) => warm,
             None => {
-                let Loaded { decoded, share, .. } =
-                    self.decode(&place(&asset.place)?, bucket.policy.image, recipes.clone(), suspect).await?;
+                let Loaded { decoded, share, .. } = self
+                    .decode(
+                        (&place(&asset.place)?, &asset.fingerprint),
+                        bucket.policy.image,
+                        recipes.clone(),
+                        suspect,
+                    )
+                    .await?;
                 (decoded, share)
             }
         };
@@ -314,6 +332,19 @@ impl Larder {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses variants of bytes that an asset does not have any more.
+pub(super) async fn still_has(tx: &mut Tx, identity: &VariantIdentity) -> larder_catalog::Result<()> {
+    let asset = tx.asset(identity.asset_id).await?;
+    let has = |asset: &AssetRecord| asset.deleted_at.is_none() && asset.sha256 == identity.source_sha256;
+    match asset.as_ref().is_some_and(has) {
+        true => Ok(()),
+        false => Err(larder_catalog::Error::Precondition {
+            what: format!("the asset {} was replaced or deleted meanwhile", identity.asset_id),
+            cause: None,
+        }),
     }
 }
 

@@ -8,7 +8,10 @@ use larder_catalog::{AssetRecord, Class, VariantIdentity, VariantRecord, Variant
 use larder_core::{Code, Fault};
 use larder_image::Recipe;
 
-use super::{make::failed_before, recipe_digest};
+use super::{
+    make::{failed_before, still_has},
+    recipe_digest,
+};
 use crate::{buckets::Bucket, larder::Larder};
 
 impl Larder {
@@ -50,7 +53,10 @@ impl Larder {
         let (record, _) = self
             .catalog()
             .commit(Class::Durable, move |tx| {
-                Box::pin(async move { tx.want_variant(&wanted, &canonical, preset.as_deref()).await })
+                Box::pin(async move {
+                    still_has(tx, &wanted).await?;
+                    tx.want_variant(&wanted, &canonical, preset.as_deref()).await
+                })
             })
             .await?;
         if record.status == VariantStatus::Pending {

@@ -50,6 +50,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!(2, "queue", Durable, "0002_queue.sql"),
     migration!(3, "state", Ephemeral, "0003_state.sql"),
     migration!(4, "sweeps", Durable, "0004_sweeps.sql"),
+    migration!(5, "written", Durable, "0005_written.sql"),
 ];
 
 /// A migration that ran.

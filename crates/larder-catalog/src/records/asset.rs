@@ -74,6 +74,8 @@ pub struct AssetRecord {
     pub perceptual_hash: Option<i64>,
     /// When the asset first came.
     pub created_at: Timestamp,
+    /// When the bytes were last written: what rules of retention count from.
+    pub written_at: Timestamp,
     /// When this record last changed.
     pub updated_at: Timestamp,
     /// When it is to be deleted by its bucket's rule or its uploader's wish.
@@ -113,7 +115,7 @@ pub struct AssetChange {
 
 pub(super) const SELECT: &str = "SELECT id, bucket, key, version, status, store, place, fingerprint, size_bytes, sha256, \
     md5, content_type, original_filename, owner, metadata, tags, width_px, height_px, frames, has_gps, description, \
-    perceptual_hash, created_at, updated_at, expires_at, deleted_at, trash_place FROM assets ";
+    perceptual_hash, created_at, written_at, updated_at, expires_at, deleted_at, trash_place FROM assets ";
 
 impl FromRow for AssetRecord {
     fn from_row(row: &Row) -> Result<Self> {
@@ -141,6 +143,7 @@ impl FromRow for AssetRecord {
             description: row.opt_json("description")?,
             perceptual_hash: row.get("perceptual_hash")?,
             created_at: row.time("created_at")?,
+            written_at: row.time("written_at")?,
             updated_at: row.time("updated_at")?,
             expires_at: row.opt_time("expires_at")?,
             deleted_at: row.opt_time("deleted_at")?,
@@ -171,6 +174,7 @@ impl AssetRecord {
             ("has_gps", self.has_gps.into()),
             ("description", opt_json(&self.description)),
             ("perceptual_hash", self.perceptual_hash.into()),
+            ("written_at", self.written_at.into()),
             ("updated_at", self.updated_at.into()),
             ("expires_at", self.expires_at.into()),
         ]

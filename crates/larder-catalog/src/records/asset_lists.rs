@@ -99,18 +99,23 @@ fn parse_cursor(text: &str) -> Result<(&str, &str, &str)> {
 
 reads! { Durable;
     /// Assets of a bucket that came before an instant, oldest first: for rules by age.
-    many assets_older_than(bucket: &BucketName, prefix: &str, before: Timestamp, limit: u32) -> AssetRecord =
-        Statement::new(SELECT)
-            .push("WHERE deleted_at IS NULL").and("bucket = ", bucket).and("created_at < ", before)
+    many assets_older_than(bucket: &BucketName, prefix: &str, before: Timestamp, after: Option<&AssetRecord>, limit: u32)
+        -> AssetRecord = Statement::new(SELECT)
+            .push("WHERE deleted_at IS NULL").and("bucket = ", bucket).and("written_at < ", before)
+            .and_after("written_at, id", after.map(|asset| (asset.written_at, asset.id)))
             .and("key >= ", prefix).and_if("key < ", prefix_end(prefix))
-            .push(" ORDER BY created_at, id LIMIT ").bind(bounded(limit));
-    /// Assets whose time is over, the most overdue first.
-    many expired_assets(now: Timestamp, limit: u32) -> AssetRecord = Statement::new(SELECT)
+            .push(" ORDER BY written_at, id LIMIT ").bind(bounded(limit));
+    /// Assets whose time is over, the most overdue first; those behind `after`, if it is given.
+    many expired_assets(now: Timestamp, after: Option<&AssetRecord>, limit: u32) -> AssetRecord = Statement::new(SELECT)
         .push("WHERE deleted_at IS NULL").and("expires_at <= ", now)
+        .and_after("expires_at, id", after.and_then(|asset| Some((asset.expires_at?, asset.id))))
         .push(" ORDER BY expires_at, id LIMIT ").bind(bounded(limit));
-    /// Assets that were deleted before an instant, the oldest first: for purging the trash.
-    many trash_due(deleted_before: Timestamp, limit: u32) -> AssetRecord = Statement::new(SELECT)
-        .push("WHERE 1 = 1").and("deleted_at < ", deleted_before)
+    /// Assets of a bucket that were deleted before an instant, the oldest first, those behind `after`,
+    /// if it is given: for purging the trash.
+    many trash_due(bucket: &BucketName, deleted_before: Timestamp, after: Option<&AssetRecord>, limit: u32)
+        -> AssetRecord = Statement::new(SELECT)
+        .push("WHERE deleted_at IS NOT NULL").and("bucket = ", bucket).and("deleted_at < ", deleted_before)
+        .and_after("deleted_at, id", after.and_then(|asset| Some((asset.deleted_at?, asset.id))))
         .push(" ORDER BY deleted_at, id LIMIT ").bind(bounded(limit));
 }
 

@@ -115,6 +115,8 @@ pub struct UploadChange {
     pub digests: Option<(String, String, u64)>,
     /// The sniffed media type.
     pub content_type: Option<String>,
+    /// The file's name, where it came with the bytes.
+    pub original_filename: Option<String>,
     /// When it counts as abandoned.
     pub expires_at: Option<Timestamp>,
 }
@@ -222,6 +224,7 @@ impl UploadChange {
             set("size_bytes", Some(size_bytes.into()));
         }
         set("content_type", self.content_type.map(Into::into));
+        set("original_filename", self.original_filename.map(Into::into));
         set("expires_at", self.expires_at.map(Into::into));
         columns
     }

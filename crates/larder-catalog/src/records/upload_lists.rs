@@ -66,8 +66,9 @@ fn idle(unchanged_since: Timestamp, after: Option<&UploadRecord>, limit: u32) ->
 
 reads! { Durable;
     /// Uploads that never became an asset and whose time is over, the most overdue first.
-    many abandoned_uploads(now: Timestamp, limit: u32) -> UploadRecord = Statement::new(SELECT)
+    many abandoned_uploads(now: Timestamp, after: Option<&UploadRecord>, limit: u32) -> UploadRecord = Statement::new(SELECT)
         .push("WHERE finished_at IS NULL").and("expires_at <= ", now)
+        .and_after("expires_at, id", after.map(|upload| (upload.expires_at, upload.id)))
         .push(" ORDER BY expires_at, id LIMIT ").bind(bounded(limit));
     /// Uploads that have not ended and did not change since an instant, by the end of their time;
     /// `after` is the last of the previous page.

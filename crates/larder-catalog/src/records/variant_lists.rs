@@ -42,15 +42,16 @@ reads! { Durable;
             .push("WHERE status = 'stale'").and("updated_at < ", before)
             .and_after("updated_at, id", after.map(|variant| (variant.updated_at, variant.id)))
             .push(" ORDER BY updated_at, id LIMIT ").bind(bounded(limit));
-    /// Ready variants of a bucket's assets, without a preset, that were last served before an
-    /// instant: they can be made again when they are wanted. The longest unused first; `after` is the
+    /// Ready variants of a bucket's assets that no preset makes (any more) and that were last served
+    /// before an instant: they can be made again when they are wanted. The longest unused first; `after` is the
     /// last of the previous page.
     many unused_variants(bucket: &BucketName, before: Timestamp, after: Option<&VariantRecord>, limit: u32)
         -> VariantRecord = Statement::new(SELECT)
-        .push("WHERE status = 'ready' AND preset IS NULL").and("last_used_at < ", before)
+        .push("WHERE status = 'ready'").and("last_used_at < ", before)
         .and_after("last_used_at, id", after.map(|variant| (variant.last_used_at, variant.id)))
         .push(" AND EXISTS (SELECT 1 FROM assets WHERE assets.id = variants.asset_id AND assets.bucket = ")
-        .bind(bucket).push(") ORDER BY last_used_at, id LIMIT ").bind(bounded(limit));
+        .bind(bucket).push(") AND NOT EXISTS (SELECT 1 FROM presets WHERE presets.name = variants.preset \
+            AND presets.recipe = variants.recipe) ORDER BY last_used_at, id LIMIT ").bind(bounded(limit));
     /// Ready variants whose bytes lie at a place of a store; for telling orphans apart.
     many variants_at_place(store: &str, place: &str) -> VariantRecord = Statement::new(SELECT)
         .push("WHERE 1 = 1").and("store = ", store).and("place = ", place).push(" LIMIT 10");

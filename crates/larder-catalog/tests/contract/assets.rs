@@ -223,15 +223,15 @@ async fn rules_find_the_assets_they_are_about(engine: Engine) {
         assets.into_iter().map(|asset| asset.id).collect::<Vec<_>>()
     };
     let media = bucket("media");
-    assert_eq!(ids(engine.catalog.assets_older_than(&media, "tmp/", middle, 10).await.unwrap()), [old]);
-    assert_eq!(ids(engine.catalog.assets_older_than(&media, "", middle, 10).await.unwrap()), [old]);
-    assert!(engine.catalog.assets_older_than(&media, "other/", middle, 10).await.unwrap().is_empty());
-    assert!(engine.catalog.expired_assets(middle, 10).await.unwrap().is_empty());
-    assert_eq!(ids(engine.catalog.expired_assets(expiry, 10).await.unwrap()), [young]);
+    assert_eq!(ids(engine.catalog.assets_older_than(&media, "tmp/", middle, None, 10).await.unwrap()), [old]);
+    assert_eq!(ids(engine.catalog.assets_older_than(&media, "", middle, None, 10).await.unwrap()), [old]);
+    assert!(engine.catalog.assets_older_than(&media, "other/", middle, None, 10).await.unwrap().is_empty());
+    assert!(engine.catalog.expired_assets(middle, None, 10).await.unwrap().is_empty());
+    assert_eq!(ids(engine.catalog.expired_assets(expiry, None, 10).await.unwrap()), [young]);
 
     engine.write(move |tx| Box::pin(async move { tx.mark_asset_deleted(old, 1, None).await })).await.unwrap();
-    assert!(engine.catalog.trash_due(middle, 10).await.unwrap().is_empty());
-    assert_eq!(ids(engine.catalog.trash_due(expiry, 10).await.unwrap()), [old]);
+    assert!(engine.catalog.trash_due(&media, middle, None, 10).await.unwrap().is_empty());
+    assert_eq!(ids(engine.catalog.trash_due(&media, expiry, None, 10).await.unwrap()), [old]);
 }
 
 async fn usage_counts_present_and_deleted_bytes_apart(engine: Engine) {

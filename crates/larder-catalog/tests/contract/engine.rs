@@ -124,6 +124,7 @@ impl Engine {
             description: Some(json!({"blurhash": "LEHV6nWB2yk8"})),
             perceptual_hash: Some(-3),
             created_at: self.now(),
+            written_at: self.now(),
             updated_at: self.now(),
             expires_at: None,
             deleted_at: None,

@@ -103,9 +103,9 @@ async fn clean_up_finds_abandoned_and_ended_uploads(engine: Engine) {
         })
         .await
         .unwrap();
-    assert!(engine.catalog.abandoned_uploads(engine.now(), 10).await.unwrap().is_empty());
+    assert!(engine.catalog.abandoned_uploads(engine.now(), None, 10).await.unwrap().is_empty());
     engine.advance(Duration::from_secs(86_400));
-    let due = engine.catalog.abandoned_uploads(engine.now(), 10).await.unwrap();
+    let due = engine.catalog.abandoned_uploads(engine.now(), None, 10).await.unwrap();
     assert_eq!(due.iter().map(|upload| upload.id).collect::<Vec<_>>(), [abandoned]);
     let leftovers = engine.catalog.uploads_with_leftovers(engine.now(), 10).await.unwrap();
     assert_eq!(leftovers.iter().map(|upload| upload.id).collect::<Vec<_>>(), [failed]);
