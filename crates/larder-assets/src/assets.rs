@@ -252,14 +252,7 @@ impl Larder {
         match operation.action {
             BatchAction::Delete | BatchAction::Purge => {
                 let purge = operation.action == BatchAction::Purge;
-                match self.catalog().asset(id).await? {
-                    Some(asset) if purge && asset.deleted_at.is_some() => self.purge(&asset).await?,
-                    Some(asset) if asset.deleted_at.is_none() => {
-                        let options = DeleteOptions { purge, if_match: None };
-                        self.delete(&asset.bucket, &asset.key, &options).await?;
-                    }
-                    _ => return Err(no_asset(id)),
-                }
+                self.delete_asset(id, &DeleteOptions { purge, if_match: None }).await?;
             }
             BatchAction::Restore => {
                 self.restore(id).await?;
@@ -291,7 +284,7 @@ impl Larder {
     }
 }
 
-fn no_asset(id: AssetId) -> Fault {
+pub(crate) fn no_asset(id: AssetId) -> Fault {
     Fault::new(Code::AssetNotFound, format!("there is no asset {id}"))
         .remedy("check the id; deleted assets can be restored for a while")
 }

@@ -6,6 +6,7 @@ use larder_store::{Condition, Place, RenameOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    assets::no_asset,
     commit::Intent,
     fail_point,
     larder::{Larder, own_place, place},
@@ -51,12 +52,48 @@ impl Larder {
         key: &ObjectKey,
         options: &DeleteOptions,
     ) -> Result<Deleted, Fault> {
+        self.delete_expected(bucket, key, None, options).await
+    }
+
+    /// Deletes this asset, and no other that has its key by now. One that lies in the trash already
+    /// can be purged.
+    ///
+    /// # Errors
+    /// As [`Larder::delete`].
+    pub async fn delete_asset(&self, id: AssetId, options: &DeleteOptions) -> Result<Deleted, Fault> {
+        match self.catalog().asset(id).await? {
+            Some(asset) if asset.deleted_at.is_none() => {
+                self.delete_expected(&asset.bucket, &asset.key, Some(id), options).await
+            }
+            Some(asset) if options.purge => {
+                is_meant(&asset, options)?;
+                self.purge(&asset).await?;
+                Ok(Deleted {
+                    id,
+                    bucket: asset.bucket,
+                    key: asset.key,
+                    size_bytes: asset.size_bytes,
+                    purged: true,
+                    restore_until: None,
+                })
+            }
+            _ => Err(no_asset(id)),
+        }
+    }
+
+    async fn delete_expected(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        expected: Option<AssetId>,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Fault> {
         let rules = self.bucket(bucket).await?;
         if self.catalog().asset_at(bucket, key).await?.is_none() {
             return Err(no_asset_at(bucket, key));
         }
         let held = self.hold(bucket, key).await?;
-        let asset = match self.deletable(&held, options).await {
+        let asset = match self.deletable(&held, expected, options).await {
             Ok(asset) => asset,
             Err(fault) => {
                 self.release(&held).await;
@@ -89,17 +126,20 @@ impl Larder {
         })
     }
 
-    async fn deletable(&self, held: &Fence, options: &DeleteOptions) -> Result<AssetRecord, Fault> {
+    async fn deletable(
+        &self,
+        held: &Fence,
+        expected: Option<AssetId>,
+        options: &DeleteOptions,
+    ) -> Result<AssetRecord, Fault> {
         let asset = self.catalog().asset_at(&held.bucket, &held.key).await?;
         let asset = asset.ok_or_else(|| no_asset_at(&held.bucket, &held.key))?;
-        match &options.if_match {
-            Some(tags) if !tags.is_empty() && !tags.contains(&etag(&asset.sha256)) => Err(Fault::new(
-                Code::PreconditionFailed,
-                format!("the asset's entity tag is {}", etag(&asset.sha256)),
-            )
-            .remedy("read the asset again and decide anew")),
-            _ => Ok(asset),
+        // The key was free for a moment, and is another asset's now.
+        if let Some(expected) = expected.filter(|expected| *expected != asset.id) {
+            return Err(no_asset(expected));
         }
+        is_meant(&asset, options)?;
+        Ok(asset)
     }
 
     async fn into_trash(&self, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
@@ -224,4 +264,13 @@ impl Larder {
             .await?;
         Ok(())
     }
+}
+
+fn is_meant(asset: &AssetRecord, options: &DeleteOptions) -> Result<(), Fault> {
+    let tag = etag(&asset.sha256);
+    if options.if_match.as_ref().is_none_or(|tags| tags.is_empty() || tags.contains(&tag)) {
+        return Ok(());
+    }
+    Err(Fault::new(Code::PreconditionFailed, format!("the asset's entity tag is {tag}"))
+        .remedy("read the asset again and decide anew"))
 }

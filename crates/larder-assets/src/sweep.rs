@@ -398,7 +398,7 @@ impl Larder {
             report.assets += 1;
             report.asset_bytes += asset.size_bytes;
             if !report.dry_run {
-                match self.delete(&asset.bucket, &asset.key, &DeleteOptions::default()).await {
+                match self.delete_asset(asset.id, &DeleteOptions::default()).await {
                     Err(fault) if fault.code == Code::AssetNotFound => {}
                     outcome => {
                         outcome?;

@@ -36,6 +36,7 @@ pub(super) const ROUTES: &[Route] = &[
         tag: "assets",
         access: Access::Scoped(Action::Delete),
         summary: "Delete an asset",
+        detail: "With `purge` also one that lies in the trash already.",
         parameters: &[
             query("purge", "for good, without the trash", schema::boolean),
             in_header("If-Match", "only if the asset has this ETag", schema::text),
@@ -127,14 +128,12 @@ struct DeleteQuery {
 async fn delete(call: Call) -> Outcome {
     let id: AssetId = call.id()?;
     let asked: DeleteQuery = call.query()?;
-    let (bucket, key) = permitted(&call, id, Action::Delete).await?;
-    // Deleted already: its key may be another asset's by now.
-    call.larder().asset(id).await?;
+    permitted(&call, id, Action::Delete).await?;
     let if_match = strong_tags(call.headers(), &http::header::IF_MATCH);
     if if_match.as_ref().is_some_and(Vec::is_empty) && !matches_any(&call) {
         return Err(Fault::new(Code::PreconditionFailed, "If-Match holds no strong entity tag").into());
     }
-    ok(&call.larder().delete(&bucket, &key, &DeleteOptions { purge: asked.purge, if_match }).await?)
+    ok(&call.larder().delete_asset(id, &DeleteOptions { purge: asked.purge, if_match }).await?)
 }
 
 /// Whether `If-Match` is a star.
