@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Access, Route, json_body, query, replies,
-    uploads::{answer, located},
+    uploads::{answer, located, wait_seconds},
 };
 use crate::{
     call::{Call, Outcome},
@@ -62,6 +62,7 @@ struct Import {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ImportQuery {
+    #[serde(default, deserialize_with = "wait_seconds")]
     wait: Option<u64>,
 }
 
