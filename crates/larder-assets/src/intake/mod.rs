@@ -24,6 +24,7 @@ use serde_json::Map;
 pub use accept::{Accepted, Idempotency};
 pub use uploads::UploadQuery;
 
+pub(crate) use accept::key_taken;
 pub(crate) use in_flight::InFlight;
 pub(crate) use said::Said;
 pub(crate) use staging_lock::StagingLock;

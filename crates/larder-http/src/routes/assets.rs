@@ -1,7 +1,7 @@
 //! Assets by their id, which stays when bytes are replaced.
 
 use http::StatusCode;
-use larder_assets::{Action, AssetPatch, DeleteOptions};
+use larder_assets::{Action, AssetPatch, CopyTarget, DeleteOptions};
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -53,6 +53,19 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         tag: "assets",
+        access: Access::Scoped(Action::Write),
+        summary: "Copy an asset to another key",
+        detail: "With owner, tags and metadata, durable and checked when answered, as `PUT` of the same bytes. The key \
+                 must be able to read the asset.",
+        payloads: &[json_body(copy_body)],
+        replies: &[
+            replies(201, "created", asset).with(&["Location", "ETag"]),
+            replies(200, "replaced", asset).with(&["ETag"]),
+        ],
+        ..Route::new("POST", "/api/v1/assets/{id}/copy", "asset_copy", |call| Box::pin(copy(call)))
+    },
+    Route {
+        tag: "assets",
         access: Access::Scoped(Action::Read),
         summary: "List the variants of an asset's present bytes",
         replies: &[replies(200, "all of them", || schema::page(schema::named("Variant")))],
@@ -80,6 +93,14 @@ pub(super) fn patch() -> Value {
         ("metadata", schema::open_object(), Need::Maybe),
         ("tags", schema::list(schema::text()), Need::Maybe),
         ("expires_at", schema::or_null(schema::instant()), Need::Maybe),
+    ])
+}
+
+fn copy_body() -> Value {
+    schema::object(&[
+        ("bucket", schema::or_null(schema::text()), Need::Maybe),
+        ("key", schema::text(), Need::Always),
+        ("replace", schema::boolean(), Need::Maybe),
     ])
 }
 
@@ -147,6 +168,32 @@ async fn restore(call: Call) -> Outcome {
     ok(&call.larder().restore(id).await?)
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Copy {
+    bucket: Option<BucketName>,
+    key: ObjectKey,
+    #[serde(default)]
+    replace: bool,
+}
+
+async fn copy(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    let (own_bucket, _) = permitted(&call, id, Action::Read).await?;
+    let body: Copy = call.json().await?;
+    let bucket = body.bucket.as_ref().unwrap_or(&own_bucket).clone();
+    call.may(Action::Write, Some(&bucket), Some(body.key.as_str()))?;
+    let to = CopyTarget {
+        bucket: Some(bucket),
+        key: body.key,
+        replace: body.replace,
+        untouched: call.may(Action::Admin, None, None).is_ok(),
+        credential: call.caller.principal.key,
+    };
+    let outcome = call.larder().copy_asset(id, to).await?;
+    Ok(objects::stored(&call, &outcome))
+}
+
 async fn variants(call: Call) -> Outcome {
     let id: AssetId = call.id()?;
     permitted(&call, id, Action::Read).await?;
@@ -164,7 +211,8 @@ async fn rebuild(call: Call) -> Outcome {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_documented_body_is_the_one_that_is_read() {
+    fn the_documented_bodies_are_the_ones_that_are_read() {
+        crate::routes::assert_same_members::<super::Copy>(&super::copy_body());
         crate::routes::assert_same_members::<larder_assets::AssetPatch>(&super::patch());
     }
 }

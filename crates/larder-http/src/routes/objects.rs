@@ -1,7 +1,9 @@
 //! Objects: assets by bucket and key, written and read at once.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use larder_assets::{Action, AssetQuery, AssetView, DeleteOptions, Door, WriteCondition, policy::GpsPolicy};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use larder_assets::{
+    Action, AssetQuery, AssetView, DeleteOptions, Door, PutOutcome, WriteCondition, policy::GpsPolicy,
+};
 use larder_core::{Code, Fault};
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,6 +15,7 @@ use super::{
 use crate::{
     call::{Call, Outcome, at, json, ok},
     delivery::{self, Extra, Right, Validators, Verdict, evaluate, strong_tags},
+    body::ResponseBody,
     problem::Problem,
     schema::{self, Need},
 };
@@ -165,6 +168,12 @@ async fn write(call: Call) -> Outcome {
     }
     if outcome.created {
         let path =
+    Ok(stored(&call, &outcome))
+}
+
+/// The answer to bytes that were stored under a key.
+pub(super) fn stored(call: &Call, outcome: &PutOutcome) -> Response<ResponseBody> {
+    let asset = &outcome.asset;
             format!("/api/v1/buckets/{bucket}/objects/{}", larder_assets::links::encode_path(key.as_str()));
         response = at(response, call.larder(), &path);
     }
