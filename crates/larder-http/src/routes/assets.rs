@@ -75,7 +75,7 @@ pub(super) const ROUTES: &[Route] = &[
         tag: "assets",
         access: Access::Scoped(Action::Write),
         summary: "Make the variants that are missing or failed",
-        replies: &[replies(202, "the job that makes them", job_id)],
+        replies: &[replies(202, "the job that makes them", job_id).with(&["Location"])],
         ..Route::new("POST", VARIANTS, "variant_rebuild", |call| Box::pin(rebuild(call)))
     },
 ];

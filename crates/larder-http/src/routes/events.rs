@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::{Instant, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Route, answers, jobs::is_ended, present, uploads::readable};
+use super::{Access, Route, answers, jobs::is_ended, present, sends, uploads::readable};
 use crate::{
     body::ResponseBody,
     call::{Call, Outcome, no_content},
@@ -24,8 +24,12 @@ pub(super) const ROUTES: &[Route] = &[
         access: Access::Scoped(Action::Read),
         summary: "Watch an upload",
         detail: "Server-sent events named `upload`, each with the same object as `GET /api/v1/uploads/{id}`: first \
-                 the present state, then every change. The stream ends when the upload is finished.",
-        replies: &[answers(200, "text/event-stream")],
+                 the present state, then every change. The stream ends when the upload is finished; who connects again \
+                 with the id of the last event is told to stop.",
+        replies: &[
+            sends(200, "the events", "text/event-stream", schema::text),
+            answers(204, "nothing more will come"),
+        ],
         ..Route::new("GET", "/api/v1/uploads/{id}/events", "upload_watch", |call| {
             Box::pin(watch_upload(call))
         })
@@ -35,7 +39,10 @@ pub(super) const ROUTES: &[Route] = &[
         access: Access::Scoped(Action::Admin),
         summary: "Watch a job",
         detail: "Server-sent events named `job`, until the job has ended.",
-        replies: &[answers(200, "text/event-stream")],
+        replies: &[
+            sends(200, "the events", "text/event-stream", schema::text),
+            answers(204, "nothing more will come"),
+        ],
         ..Route::new("GET", "/api/v1/jobs/{id}/events", "job_watch", |call| Box::pin(watch_job(call)))
     },
 ];
@@ -66,6 +73,9 @@ async fn watch_upload(call: Call) -> Outcome {
 async fn watch_job(call: Call) -> Outcome {
     let id: JobId = call.id()?;
     let first = call.larder().job(id).await?;
+    if is_ended(&first) && has_seen(&call, &job_state(&first)) {
+        return no_content();
+    }
     let larder = call.larder().clone();
     let states = stream::unfold(Some((first, false)), move |state| {
         let larder = larder.clone();
@@ -73,9 +83,6 @@ async fn watch_job(call: Call) -> Outcome {
             let (shown, is_repeat) = state?;
             if !is_repeat {
                 let text = event("job", &job_state(&shown), &present::job(&shown));
-    if is_ended(&first) && has_seen(&call, &job_state(&first)) {
-        return no_content();
-    }
                 let ended = is_ended(&shown);
                 return Some((text, (!ended).then_some((shown, true))));
             }
@@ -97,13 +104,6 @@ async fn watch_job(call: Call) -> Outcome {
     Ok(respond(states, call.context.app.stopping().clone()))
 }
 
-/// One event. JSON holds no line breaks, so that its data is one line.
-fn event(name: &str, id: &str, data: &Value) -> Bytes {
-    Bytes::from(format!("id: {id}\nevent: {name}\ndata: {data}\n\n"))
-}
-
-fn respond(
-    events: impl Stream<Item = Bytes> + Send + 'static,
 /// Whether a browser that connects again has the last event: 204 tells it to stop (HTML standard,
 /// section 9.2.3).
 fn has_seen(call: &Call, state: &str) -> bool {
@@ -121,6 +121,13 @@ fn job_state(job: &JobView) -> String {
     format!("{}-{}-{ended}", job.state, job.attempts)
 }
 
+/// One event. JSON holds no line breaks, so that its data is one line.
+fn event(name: &str, id: &str, data: &Value) -> Bytes {
+    Bytes::from(format!("id: {id}\nevent: {name}\ndata: {data}\n\n"))
+}
+
+fn respond(
+    events: impl Stream<Item = Bytes> + Send + 'static,
     stopping: CancellationToken,
 ) -> Response<ResponseBody> {
     let bytes = kept_alive(events).take_until(stopping.cancelled_owned()).map(Ok);
@@ -155,7 +162,7 @@ mod tests {
     async fn a_quiet_stream_says_that_it_is_alive_and_ends_with_its_events() {
         let slow = stream::once(async {
             sleep(Duration::from_secs(40)).await;
-            event("upload", &serde_json::json!({ "a": "x\ny" }))
+            event("upload", "done-1", &serde_json::json!({ "a": "x\ny" }))
         });
         let all: Vec<Bytes> = kept_alive(slow).collect().await;
         let all: Vec<&str> = all.iter().map(|chunk| std::str::from_utf8(chunk).unwrap()).collect();
