@@ -1,12 +1,13 @@
 //! Assets as callers see and change them.
 
 use larder_catalog::{AssetChange, AssetFilter, AssetRecord, AssetStatus, Class};
-use larder_core::{AssetId, BucketName, Code, Fault, JobId, ObjectKey, Timestamp};
+use larder_core::{AssetId, BucketName, Code, Fault, JobId, KeyId, ObjectKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    intake::Said,
+    commit::{PutOutcome, WriteCondition},
+    intake::{Door, Incoming, Said, key_taken},
     jobs::{self, make_variants::MakeVariants},
     larder::Larder,
     reading::no_asset_at,
@@ -58,6 +59,21 @@ fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// Where an asset is copied to.
+#[derive(Debug, Clone)]
+pub struct CopyTarget {
+    /// The bucket; the source's own unless given.
+    pub bucket: Option<BucketName>,
+    /// The key.
+    pub key: ObjectKey,
+    /// Whether an asset that lies there is replaced.
+    pub replace: bool,
+    /// Whether the bytes are copied whatever the source's bucket says of GPS positions.
+    pub untouched: bool,
+    /// The API key by which it is done.
+    pub credential: Option<KeyId>,
 }
 
 /// What to do with an asset of a batch.
@@ -192,6 +208,41 @@ impl Larder {
         Ok(asset_view(self, &bucket, &record))
     }
 
+    /// Copies an asset to another key, with what is known of it except its expiry. Its bytes pass the
+    /// intake as any others: the rules of the bucket that they come to hold, and so does the source's
+    /// rule on GPS positions, unless `untouched`.
+    ///
+    /// # Errors
+    /// [`Code::AssetNotFound`]; those of [`Larder::read_original`] and [`Larder::put`];
+    /// [`Code::Conflict`] if the key is taken and `replace` is not set.
+    pub async fn copy_asset(&self, id: AssetId, to: CopyTarget) -> Result<PutOutcome, Fault> {
+        let source = self.existing_asset(id).await?;
+        let target = self.bucket(to.bucket.as_ref().unwrap_or(&source.bucket)).await?;
+        if !to.replace && self.catalog().asset_at(&target.name, &to.key).await?.is_some() {
+            return Err(key_taken(&target, &to.key));
+        }
+        let readable = match to.untouched {
+            true => self.read_untouched(&source.bucket, &source.key).await?,
+            false => self.read_original(&source.bucket, &source.key).await?,
+        };
+        let incoming = Incoming {
+            key: Some(to.key.clone()),
+            file_name: source.original_filename,
+            declared_bytes: Some(readable.size_bytes),
+            owner: source.owner,
+            metadata: source.metadata.as_object().cloned().unwrap_or_default(),
+            tags: source.tags,
+            credential: to.credential,
+            ..Incoming::new(target.name.clone(), Door::Put)
+        };
+        let condition = if to.replace { WriteCondition::None } else { WriteCondition::IfAbsent };
+        let body = readable.into_body().await?.into_stream();
+        self.put(incoming, condition, body).await.map_err(|fault| match fault.code {
+            Code::PreconditionFailed => key_taken(&target, &to.key),
+            _ => fault,
+        })
+    }
+
     /// Makes the variants of an asset that its bucket wants and that are not there.
     ///
     /// # Errors
@@ -252,14 +303,7 @@ impl Larder {
         match operation.action {
             BatchAction::Delete | BatchAction::Purge => {
                 let purge = operation.action == BatchAction::Purge;
-                match self.catalog().asset(id).await? {
-                    Some(asset) if purge && asset.deleted_at.is_some() => self.purge(&asset).await?,
-                    Some(asset) if asset.deleted_at.is_none() => {
-                        let options = DeleteOptions { purge, if_match: None };
-                        self.delete(&asset.bucket, &asset.key, &options).await?;
-                    }
-                    _ => return Err(no_asset(id)),
-                }
+                self.delete_asset(id, &DeleteOptions { purge, if_match: None }).await?;
             }
             BatchAction::Restore => {
                 self.restore(id).await?;

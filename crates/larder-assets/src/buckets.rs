@@ -8,7 +8,12 @@ use larder_image::Recipe;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    jobs, larder::Larder, policy::BucketPolicy, preset, remembered::Remembered, variants::recipe_digest,
+    jobs::{self, backfill::Backfill},
+    larder::Larder,
+    policy::BucketPolicy,
+    preset,
+    remembered::Remembered,
+    variants::recipe_digest,
 };
 
 /// Buckets whose rules are remembered. Most applications have a handful.
@@ -108,18 +113,45 @@ impl Larder {
         records.into_iter().map(|record| bucket_of(record).map(Arc::new)).collect()
     }
 
-    /// Makes a bucket or replaces its rules.
+    /// Makes a bucket or replaces its rules. When it makes more presets than before, a job makes their
+    /// variants of the assets that are there.
     ///
     /// # Errors
     /// [`Code::ManagedByFile`]; [`Code::InvalidRequest`] for rules that can't work;
     /// [`Code::PresetNotFound`].
     pub async fn put_bucket(&self, name: &BucketName, policy: BucketPolicy) -> Result<Arc<Bucket>, Fault> {
         self.check_policy(name, &policy).await?;
-        if self.catalog().bucket(name).await?.is_some_and(|bucket| bucket.managed_by_file) {
+        let before = self.catalog().bucket(name).await?;
+        if before.as_ref().is_some_and(|bucket| bucket.managed_by_file) {
             return Err(managed_by_file("bucket", name.as_str()));
         }
-        self.store_bucket(name, &policy, false).await?;
+        self.store_bucket(name, &policy, false, before).await?;
         self.bucket(name).await
+    }
+
+    /// Enqueues a job that makes what the assets of a bucket lack: variants of `preset`, or of all of
+    /// the bucket's presets.
+    ///
+    /// # Errors
+    /// [`Code::BucketNotFound`]; [`Code::PresetNotFound`] for a preset that the bucket does not make.
+    pub async fn backfill(&self, bucket: &BucketName, preset: Option<&str>) -> Result<JobId, Fault> {
+        let bucket = self.bucket(bucket).await?;
+        if let Some(preset) = preset.filter(|preset| !bucket.presets().contains(preset)) {
+            return Err(Fault::new(
+                Code::PresetNotFound,
+                format!("the bucket {} does not make the preset {preset}", bucket.name),
+            )
+            .remedy("add it to the presets of the bucket first"));
+        }
+        let job = jobs::new_job(&Backfill {
+            preset: preset.map(str::to_owned),
+            ..Backfill::of_bucket(bucket.name.clone())
+        })?;
+        let enqueued = self
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.enqueue(job).await }))
+            .await?;
+        Ok(enqueued.id)
     }
 
     /// Removes an empty bucket.
@@ -238,8 +270,10 @@ impl Larder {
             self.check_policy(name, policy).await?;
             let record = self.catalog().bucket(name).await?;
             let value = policy_value(policy)?;
-            if record.is_none_or(|record| record.policy != value || !record.managed_by_file) {
-                self.store_bucket(name, policy, true).await?;
+            let is_as_declared =
+                record.as_ref().is_some_and(|record| record.policy == value && record.managed_by_file);
+            if !is_as_declared {
+                self.store_bucket(name, policy, true, record).await?;
             }
         }
         let bucket_names: Vec<BucketName> = buckets.iter().map(|(name, _)| name.clone()).collect();
@@ -277,7 +311,7 @@ impl Larder {
     pub async fn ensure_buckets(&self, buckets: &[(BucketName, BucketPolicy)]) -> Result<(), Fault> {
         for (name, policy) in buckets {
             if self.catalog().bucket(name).await?.is_none() {
-                self.store_bucket(name, policy, false).await?;
+                self.store_bucket(name, policy, false, None).await?;
             }
         }
         Ok(())
@@ -346,11 +380,30 @@ impl Larder {
         name: &BucketName,
         policy: &BucketPolicy,
         by_file: bool,
+        before: Option<BucketRecord>,
     ) -> Result<(), Fault> {
+        let grew = match before {
+            Some(before) => {
+                let before = bucket_of(before)?;
+                policy
+                    .presets
+                    .iter()
+                    .flat_map(|name| preset::expand(name))
+                    .any(|preset| !before.presets().contains(&preset))
+            }
+            None => false,
+        };
+        let job = grew.then(|| jobs::new_job(&Backfill::of_bucket(name.clone()))).transpose()?;
         let (name, policy) = (name.clone(), policy_value(policy)?);
         self.catalog()
             .commit(Class::Durable, move |tx| {
-                Box::pin(async move { tx.upsert_bucket(&name, &policy, by_file).await })
+                Box::pin(async move {
+                    tx.upsert_bucket(&name, &policy, by_file).await?;
+                    if let Some(job) = job {
+                        tx.enqueue(job).await?;
+                    }
+                    Ok(())
+                })
             })
             .await?;
         self.bucket_cache().0.clear();
@@ -364,8 +417,7 @@ impl Larder {
         by_file: bool,
         backfill: bool,
     ) -> Result<Option<JobId>, Fault> {
-        let job: Option<NewJob> =
-            backfill.then(|| jobs::new_job(&jobs::backfill::Backfill::of_preset(name))).transpose()?;
+        let job: Option<NewJob> = backfill.then(|| jobs::new_job(&Backfill::of_preset(name))).transpose()?;
         let (name, recipe) = (name.to_owned(), recipe.to_owned());
         let enqueued = self
             .catalog()

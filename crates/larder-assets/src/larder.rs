@@ -1,10 +1,11 @@
 //! The handle that every door holds.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use larder_catalog::Catalog;
 use larder_core::{Ambient, Code, Fault, FaultKind};
 use larder_store::{Place, Store};
+use tokio::time::timeout;
 
 use crate::{
     buckets::BucketCache,
@@ -17,6 +18,9 @@ use crate::{
     settings::Settings,
     variants::Flights,
 };
+
+/// Time within which catalogue and store answer, or count as away: health checks give up soon after.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Folder of Larder's own at the root of a store.
 pub(crate) const OWN_FOLDER: &str = ".larder";
@@ -125,16 +129,27 @@ impl Larder {
 
     /// Whether catalogue and store answer, asked now.
     pub async fn readiness(&self) -> Readiness {
-        let catalog = self.catalog().buckets().await.map(drop).map_err(Fault::from);
-        // Nothing lies at this place: "not found" is the answer of a store that works.
-        let store = match own_place("ready") {
-            Ok(place) => match self.store().stat(&place).await.map_err(Fault::from) {
-                Err(fault) if fault.kind() != FaultKind::NotFound => Err(fault),
-                _ => Ok(()),
-            },
-            Err(fault) => Err(fault),
+        let silent = |code, what| {
+            let seconds = ANSWERS_WITHIN.as_secs();
+            Err(Fault::new(code, format!("the {what} did not answer within {seconds} s"))
+                .remedy("try again later"))
         };
-        Readiness { catalog, store }
+        let (catalog, store) = tokio::join!(
+            timeout(ANSWERS_WITHIN, async { self.catalog().buckets().await.map(drop).map_err(Fault::from) }),
+            timeout(ANSWERS_WITHIN, self.store_answers()),
+        );
+        Readiness {
+            catalog: catalog.unwrap_or_else(|_| silent(Code::CatalogUnavailable, "catalogue")),
+            store: store.unwrap_or_else(|_| silent(Code::BackendUnavailable, "store")),
+        }
+    }
+
+    /// Nothing lies at the place that is asked for: "not found" is the answer of a store that works.
+    async fn store_answers(&self) -> Result<(), Fault> {
+        match self.store().stat(&own_place("ready")?).await.map_err(Fault::from) {
+            Err(fault) if fault.kind() != FaultKind::NotFound => Err(fault),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn guarded(&self) -> &Guarded {

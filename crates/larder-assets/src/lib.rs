@@ -35,7 +35,7 @@ mod larder;
 mod liveness;
 mod warm;
 
-pub use assets::{AssetPatch, AssetQuery, BatchAction, BatchOperation, BatchOutcome};
+pub use assets::{AssetPatch, AssetQuery, BatchAction, BatchOperation, BatchOutcome, CopyTarget};
 pub use buckets::{Bucket, PresetView, PutPreset};
 pub use commit::{PutOutcome, WriteCondition};
 pub use credentials::{Action, IssuedKey, NewKey, Principal, Scope};

@@ -117,7 +117,7 @@ impl App {
         // Delivery is most of what is asked for; it does not go through the router.
         if let Some(door) = delivery::Door::of(parts.uri.path()) {
             let outcome = delivery::deliver(context, door, parts).await;
-            return outcome.unwrap_or_else(|problem| context.refuse(problem, parts.uri.path()));
+            return outcome.unwrap_or_else(|problem| delivery::refuse(context, problem, parts.uri.path()));
         }
         let mut request = Request::new(body);
         request.method_mut().clone_from(&parts.method);

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use larder_assets::{Action, Larder};
-use larder_core::{BucketName, Code, Fault, ObjectKey, limits::JSON_BYTES_MAX};
+use larder_core::{BucketName, Code, Fault, ObjectKey};
 use larder_store::BoxError;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -110,7 +110,7 @@ impl Call {
         }
     }
 
-    /// The JSON body, of at most [`JSON_BYTES_MAX`]. A field that the route does not know is refused,
+    /// The JSON body, of at most [`json_bytes_max`](crate::ServerLimits::json_bytes_max). A field that the route does not know is refused,
     /// with a pointer to it.
     pub(crate) async fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         if let Some(declared) = self.parts.headers.get(header::CONTENT_TYPE) {
@@ -121,7 +121,8 @@ impl Call {
                 return Err(Problem::from(fault).remedy("send Content-Type: application/json"));
             }
         }
-        parse_json(&read_whole(self.take_body(), JSON_BYTES_MAX).await?)
+        let bytes_max = self.context.app.options().limits.json_bytes_max;
+        parse_json(&read_whole(self.take_body(), bytes_max).await?)
     }
 
     /// As [`Call::json`], where no body means all defaults.
@@ -157,7 +158,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem>
             }
         }
         let mut problem = Problem::invalid(format!("the JSON body is wrong: {detail}"));
-        problem.mistakes.push(Mistake { detail, pointer });
+        problem.mistakes = Box::new([Mistake { detail, pointer }]);
         problem
     })?;
     reader.end().map_err(|error| Problem::invalid(format!("the JSON body is wrong: {error}")))?;
@@ -254,7 +255,7 @@ mod tests {
     }
 
     fn pointer(text: &str) -> String {
-        parse_json::<Outer>(text.as_bytes()).unwrap_err().mistakes.remove(0).pointer
+        parse_json::<Outer>(text.as_bytes()).unwrap_err().mistakes[0].pointer.clone()
     }
 
     #[test]

@@ -13,7 +13,12 @@ pub(crate) fn document(server: &str) -> Value {
     let mut paths = Map::new();
     for route in crate::routes::all() {
         let path = paths.entry(template(route.path)).or_insert_with(|| json!({}));
-        path[route.method.to_lowercase()] = operation(route);
+        let operation = operation(route);
+        // The router answers HEAD wherever it answers GET.
+        if route.method == "GET" {
+            path["head"] = head_of(&operation, route);
+        }
+        path[route.method.to_lowercase()] = operation;
     }
     let schemas: Map<String, Value> =
         schema::COMPONENTS.iter().map(|(name, schema)| ((*name).to_owned(), schema())).collect();
@@ -47,6 +52,7 @@ fn operation(route: &Route) -> Value {
         "default".to_owned(),
         json!({
             "description": "a refusal or failure; `code` says which",
+            "headers": headers(&["Retry-After", "Allow", "WWW-Authenticate", "Content-Range"]),
             "content": { problem::CONTENT_TYPE: { "schema": schema::named("Problem") } },
         }),
     );
@@ -69,6 +75,20 @@ fn operation(route: &Route) -> Value {
     operation
 }
 
+/// The same without bodies.
+fn head_of(get: &Value, route: &Route) -> Value {
+    let mut operation = get.clone();
+    operation["operationId"] = Value::from(format!("{}_head", route.name));
+    for reply in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        reply.as_object_mut().map(|reply| reply.remove("content"));
+    }
+    operation
+}
+
+fn headers(names: &[&str]) -> Value {
+    names.iter().map(|name| ((*name).to_owned(), json!({ "schema": schema::text() }))).collect()
+}
+
 fn payload(payload: &Payload) -> (String, Value) {
     (payload.content_type.to_owned(), json!({ "schema": (payload.schema)() }))
 }
@@ -77,6 +97,9 @@ fn reply(reply: &Reply) -> (String, Value) {
     let mut value = json!({ "description": reply.description });
     if let Some((content_type, schema)) = reply.content {
         value["content"] = json!({ content_type: { "schema": schema() } });
+    }
+    if !reply.headers.is_empty() {
+        value["headers"] = headers(reply.headers);
     }
     (reply.status.to_string(), value)
 }
@@ -125,7 +148,9 @@ mod tests {
         let document = document("");
         let mut documented = BTreeSet::new();
         for (path, operations) in document["paths"].as_object().unwrap() {
-            for method in operations.as_object().unwrap().keys() {
+            let methods = operations.as_object().unwrap();
+            assert_eq!(methods.contains_key("head"), methods.contains_key("get"), "{path}");
+            for method in methods.keys().filter(|method| *method != "head") {
                 documented.insert((path.clone(), method.to_uppercase()));
             }
         }
@@ -154,6 +179,23 @@ mod tests {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn answers_name_their_headers_and_the_type_of_their_bytes() {
+        let document = document("");
+        let of = |path: &str, method: &str, status: &str| {
+            document["paths"][path][method]["responses"][status].clone()
+        };
+        let original = of("/m/{bucket}/{key}", "get", "200");
+        assert!(original["headers"]["ETag"].is_object() && original["content"]["*/*"].is_object());
+        let head = of("/m/{bucket}/{key}", "head", "200");
+        assert!(head["headers"]["ETag"].is_object() && head["content"].is_null());
+        assert!(of("/api/v1/uploads", "post", "202")["headers"]["Location"].is_object());
+        assert!(of("/api/v1/uploads/{id}/events", "get", "200")["content"]["text/event-stream"].is_object());
+        assert!(of("/metrics", "get", "200")["content"]["text/plain"].is_object());
+        assert!(of("/", "get", "200")["content"]["text/html"].is_object());
+        assert!(of("/api/v1/buckets", "get", "default")["headers"]["Retry-After"].is_object());
     }
 
     fn collect(value: &Value, references: &mut Vec<String>) {

@@ -5,7 +5,8 @@ use larder_core::{Code, Fault};
 use percent_encoding::percent_decode_str;
 
 /// Takes `prefix` (`/media`, or empty) off the path where it is there. A proxy may have taken it off
-/// already, so a path without it is answered too.
+/// already, so a path without it is answered too; one of ours that happens to begin like the prefix
+/// stays whole.
 pub(crate) fn strip_prefix(uri: &mut Uri, prefix: &str) {
     if prefix.is_empty() {
         return;
@@ -19,11 +20,23 @@ pub(crate) fn strip_prefix(uri: &mut Uri, prefix: &str) {
         // `/mediathek` does not lie below `/media`.
         Some(_) => return,
     };
+    if !is_ours(&rest) {
+        return;
+    }
     if let Ok(path) = rest.parse::<PathAndQuery>() {
         let mut parts = std::mem::take(uri).into_parts();
         parts.path_and_query = Some(path);
         *uri = Uri::from_parts(parts).unwrap_or_default();
     }
+}
+
+/// Whether a path begins as one of our routes does: with a prefix such as `/api`, `/api/v1/uploads` is
+/// what the proxy left of `/api/api/v1/uploads`, and `/v1/uploads` is nothing.
+fn is_ours(path: &str) -> bool {
+    fn root(path: &str) -> Option<&str> {
+        path.split(['/', '?']).nth(1)
+    }
+    matches!(root(path), Some("m" | "i")) || crate::routes::all().any(|route| root(route.path) == root(path))
 }
 
 /// Decodes a part of a path, once: `%252F` is the text `%2F`, not a slash.
@@ -67,6 +80,27 @@ mod tests {
             let mut uri = given.parse().unwrap();
             strip_prefix(&mut uri, "/y/media");
             assert_eq!(uri.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_looks_like_a_route_is_taken_off_once() {
+        let table = [
+            ("/api", "/api/v1/uploads?x=1", "/api/v1/uploads?x=1"),
+            ("/api", "/api/api/v1/uploads?x=1", "/api/v1/uploads?x=1"),
+            ("/api", "/api/m/media/a", "/m/media/a"),
+            ("/api", "/m/media/a", "/m/media/a"),
+            ("/api", "/api", "/"),
+            ("/m", "/m/media/a.jpg", "/m/media/a.jpg"),
+            ("/m", "/m/m/media/a.jpg", "/m/media/a.jpg"),
+            ("/i", "/i/_/p:x/media/a.jpg.webp", "/i/_/p:x/media/a.jpg.webp"),
+            ("/i", "/i/i/_/p:x/media/a.jpg.webp", "/i/_/p:x/media/a.jpg.webp"),
+            ("/i", "/i/healthz", "/healthz"),
+        ];
+        for (prefix, given, expected) in table {
+            let mut uri = given.parse().unwrap();
+            strip_prefix(&mut uri, prefix);
+            assert_eq!(uri.to_string(), expected, "{prefix} {given}");
         }
     }
 

@@ -124,11 +124,6 @@ fn answer(code: Code) -> Answer {
     Answer { status, title, remedy }
 }
 
-/// The HTTP status that a fault of this code is answered with.
-pub(crate) fn status(code: Code) -> StatusCode {
-    answer(code).status
-}
-
 /// When a caller may try again, in seconds: soon where one request holds up another, later where a
 /// machine or a queue must recover first.
 fn retry_after(code: Code) -> Option<u32> {
@@ -156,14 +151,16 @@ pub(crate) struct Mistake {
 pub(crate) struct Problem {
     pub(crate) fault: Fault,
     /// Places in the body.
-    pub(crate) mistakes: Vec<Mistake>,
+    pub(crate) mistakes: Box<[Mistake]>,
+    /// What became of each item, where every one of several was refused: a list.
+    pub(crate) items: Option<Box<Value>>,
     /// Headers that belong to the refusal, such as `Content-Range`.
     pub(crate) headers: Vec<(header::HeaderName, HeaderValue)>,
 }
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        Self { fault, mistakes: Vec::new(), headers: Vec::new() }
+        Self { fault, mistakes: Box::default(), items: None, headers: Vec::new() }
     }
 }
 
@@ -177,6 +174,11 @@ impl Problem {
     /// A refusal of a malformed request.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Fault::new(Code::InvalidRequest, detail).into()
+    }
+
+    /// A refusal of all of several items, for the reason of the first.
+    pub(crate) fn of_all(fault: Fault, items: Vec<Value>) -> Self {
+        Self { items: Some(Box::new(Value::Array(items))), ..Self::from(fault) }
     }
 
     /// Adds a header to the answer.
@@ -200,6 +202,9 @@ impl Problem {
         problem["request_id"] = Value::from(request_id);
         if !self.mistakes.is_empty() {
             problem["errors"] = json!(self.mistakes);
+        }
+        if let Some(items) = self.items {
+            problem["items"] = *items;
         }
         let mut response = Response::new(ResponseBody::full(problem.to_string()));
         *response.status_mut() = status;
@@ -303,7 +308,7 @@ mod tests {
     fn what_may_be_repeated_says_when() {
         for code in Code::ALL {
             let seconds = retry_after(*code);
-            let repeatable = matches!(status(*code).as_u16(), 429 | 503);
+            let repeatable = matches!(answer(*code).status.as_u16(), 429 | 503);
             assert_eq!(seconds.is_some(), repeatable || *code == Code::IdempotencyKeyInUse, "{code}");
         }
     }

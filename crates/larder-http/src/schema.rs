@@ -60,6 +60,11 @@ pub(crate) fn list(items: Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
+/// The bytes of a file (JSON Schema: `contentMediaType` without an encoding).
+pub(crate) fn bytes() -> Value {
+    json!({ "type": "string", "contentMediaType": "application/octet-stream" })
+}
+
 /// A list with a cursor.
 pub(crate) fn page(items: Value) -> Value {
     object(&[("items", list(items), Need::Always), ("next", or_null(text()), Need::Always)])
@@ -314,5 +319,6 @@ fn problem() -> Value {
         ("instance", text(), Maybe),
         ("request_id", text(), Maybe),
         ("errors", list(mistake), Maybe),
+        ("items", list(open_object()), Maybe),
     ])
 }

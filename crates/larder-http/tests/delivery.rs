@@ -281,6 +281,8 @@ async fn a_head_has_no_body_also_when_it_is_refused() {
         assert_eq!((head.status, head.body.len()), (got.status, 0), "{path}");
         // The body names the request, so that its length may differ by that alone.
         assert_eq!(head.header("content-length"), got.body.len().to_string(), "{path}");
+        let is_delivery = !path.starts_with("/api");
+        assert_eq!(got.header("content-security-policy").starts_with("sandbox"), is_delivery, "{path}");
     }
 }
 

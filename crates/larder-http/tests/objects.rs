@@ -162,3 +162,70 @@ async fn many_assets_are_handled_in_one_operation() {
     let odd = house.post("/api/v1/assets/batch").bearer(&admin).json(&odd).send().await;
     assert_eq!(odd.json()["errors"][0]["pointer"], "#/operations/0/action");
 }
+
+#[tokio::test]
+async fn a_batch_of_which_nothing_worked_is_no_success() {
+    let house = House::new().await;
+    let missing = "0199aaaa-0000-7000-8000-000000000000";
+    let body = json!({ "operations": [
+        { "action": "delete", "id": missing },
+        { "action": "rebuild", "id": missing },
+    ] });
+    let answer = house.post("/api/v1/assets/batch").json(&body).send().await;
+    answer.refused(404, "asset_not_found");
+    let items = answer.json()["items"].clone();
+    assert_eq!((&items[0]["ok"], &items[1]["error"]["code"]), (&json!(false), &json!("asset_not_found")));
+    let none = json!({ "operations": [] });
+    house.post("/api/v1/assets/batch").json(&none).send().await.is(200);
+}
+
+#[tokio::test]
+async fn an_asset_in_the_trash_can_be_purged_by_its_id() {
+    let house = House::new().await;
+    let id = house.store("media", "a.jpg", &pictures::jpeg(16, 16)).await["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/assets/{id}");
+    house.delete(&path).send().await.is(200);
+    house.delete(&path).send().await.refused(404, "asset_not_found");
+    let other = house.store("media", "a.jpg", &pictures::jpeg(17, 16)).await;
+    let stale =
+        house.delete(&format!("{path}?purge=true")).header("if-match", other["etag"].as_str().unwrap());
+    stale.send().await.refused(412, "precondition_failed");
+    let purged = house.delete(&format!("{path}?purge=true")).send().await.is(200).json();
+    assert_eq!((&purged["purged"], &purged["restore_until"]), (&json!(true), &json!(null)));
+    house.post(&format!("{path}/restore")).send().await.refused(404, "asset_not_found");
+    // The asset that has the key by now was not meant.
+    house.get("/m/media/a.jpg").send().await.is(200);
+}
+
+#[tokio::test]
+async fn an_asset_is_copied_with_what_is_known_of_it() {
+    let house = House::new().await;
+    let picture = pictures::jpeg(64, 48);
+    let put = "/api/v1/buckets/media/objects/a.jpg?owner=anna&tags=x&metadata=%7B%22n%22%3A1%7D";
+    let source = house.put(put, picture.clone()).send().await.is(201).json();
+    let path = format!("/api/v1/assets/{}/copy", source["id"].as_str().unwrap());
+    let copy = |body: serde_json::Value| house.post(&path).json(&body).send();
+    let made = copy(json!({ "bucket": "private", "key": "b/c.jpg" })).await.is(201);
+    assert_eq!(made.header("location"), "/api/v1/buckets/private/objects/b/c.jpg");
+    let made = made.json();
+    assert_ne!(made["id"], source["id"]);
+    for member in ["sha256", "owner", "tags", "metadata", "width", "content_type"] {
+        assert_eq!(made[member], source[member], "{member}");
+    }
+    assert_eq!(house.get("/api/v1/buckets/private/objects/b/c.jpg").send().await.is(200).body, picture);
+    // A taken key is replaced on request only; the bucket is the source's unless named.
+    copy(json!({ "key": "a.jpg" })).await.refused(409, "conflict");
+    copy(json!({ "bucket": "private", "key": "b/c.jpg", "replace": true })).await.is(200);
+    copy(json!({ "bucket": "nobody", "key": "x.jpg" })).await.refused(404, "bucket_not_found");
+
+    let scope = |bucket: &str, actions: &[Action]| larder_assets::Scope {
+        buckets: vec![bucket.to_owned()],
+        prefixes: Vec::new(),
+        actions: actions.to_vec(),
+    };
+    let body = json!({ "bucket": "private", "key": "d.jpg" });
+    let reader = house.key_for(scope("media", &[Action::Read])).await;
+    house.post(&path).bearer(&reader).json(&body).send().await.refused(403, "forbidden");
+    let writer = house.key_for(scope("private", &[Action::Write])).await;
+    house.post(&path).bearer(&writer).json(&body).send().await.refused(404, "asset_not_found");
+}

@@ -2,10 +2,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use http::Method;
 use larder_assets::Action;
+use larder_http::{AppOptions, ServerLimits};
+use larder_testkit::faulty_store::{Operation, Rule};
 use serde_json::json;
-use support::{House, pictures};
+use support::{House, Plan, pictures};
 
 #[tokio::test]
 async fn keys_are_shown_once_rotated_and_revoked() {
@@ -89,6 +93,8 @@ async fn a_changed_preset_is_backfilled_by_a_job_that_can_be_watched() {
     assert_eq!((&done["state"], &done["history"][0]["outcome"]), (&json!("done"), &json!("done")), "{done}");
     let watched = house.get(&format!("/api/v1/jobs/{job}/events")).send().await.is(200).text();
     assert!(watched.contains("event: job\ndata: {"), "{watched}");
+    let seen = watched.rsplit("id: ").next().unwrap().lines().next().unwrap().to_owned();
+    house.get(&format!("/api/v1/jobs/{job}/events")).header("last-event-id", &seen).send().await.is(204);
     let variants =
         house.get(&format!("/api/v1/assets/{}/variants", asset["id"].as_str().unwrap())).send().await.json();
     let widths: Vec<_> =
@@ -236,4 +242,124 @@ async fn a_rotated_key_never_lives_longer_than_it_was_meant_to() {
     rotate().await.refused(409, "conflict");
     let keys = house.get("/api/v1/keys").bearer(secret).send().await.json();
     assert_eq!(keys["items"].as_array().unwrap().len(), 2, "a refused rotation leaves no key");
+}
+
+#[tokio::test]
+async fn a_bucket_that_makes_more_presets_gets_their_variants() {
+    let house = House::new().await;
+    let id =
+        house.store("private", "a.jpg", &pictures::jpeg(640, 480)).await["id"].as_str().unwrap().to_owned();
+    let presets = async || {
+        let variants = house.get(&format!("/api/v1/assets/{id}/variants")).send().await.json();
+        let mut names: Vec<_> = variants["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|variant| variant["preset"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(presets().await, ["keep-small"]);
+    let put =
+        |policy: serde_json::Value| house.ask(Method::PUT, "/api/v1/buckets/private").json(&policy).send();
+    put(json!({ "presets": ["keep-small", "keep-large"] })).await.is(200);
+    house.work().await;
+    assert_eq!(presets().await, ["keep-large", "keep-small"]);
+    // Fewer, or the same, are nothing to be made.
+    put(json!({ "presets": ["keep-small"] })).await.is(200);
+    let queued = house.get("/api/v1/jobs?state=queued").send().await.json();
+    assert_eq!(queued["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_bucket_is_backfilled_on_request() {
+    let house = House::new().await;
+    house.store("private", "a.jpg", &pictures::jpeg(640, 480)).await;
+    let path = "/api/v1/buckets/private/backfill";
+    let job = house.post(path).send().await.is(202);
+    assert_eq!(job.header("location"), format!("/api/v1/jobs/{}", job.json()["job_id"].as_str().unwrap()));
+    house.work().await;
+    let done = house.get(job.header("location")).send().await.json();
+    assert_eq!((&done["kind"], &done["state"]), (&json!("backfill"), &json!("done")));
+    house.post(path).json(&json!({ "preset": "keep-small" })).send().await.is(202);
+    house.post(path).json(&json!({ "preset": "keep-large" })).send().await.refused(404, "preset_not_found");
+    house.post("/api/v1/buckets/nobody/backfill").send().await.refused(404, "bucket_not_found");
+    let reader = house.key(&[Action::Read, Action::Write]).await;
+    house.post(path).bearer(&reader).send().await.refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_prefix_is_counted_and_then_deleted_by_a_job() {
+    let house = House::new().await;
+    let picture = pictures::jpeg(16, 16);
+    for key in ["tmp/1.jpg", "tmp/2.jpg", "kept.jpg"] {
+        house.store("media", key, &picture).await;
+    }
+    let path = "/api/v1/buckets/media/delete";
+    let ask = |body: serde_json::Value| house.post(path).json(&body).send();
+    let dry = ask(json!({ "prefix": "tmp/", "dry_run": true })).await.is(200).json();
+    assert_eq!(dry, json!({ "dry_run": true, "assets": 2, "asset_bytes": 2 * picture.len() }));
+    let old = ask(json!({ "prefix": "tmp/", "older_than": "1h", "dry_run": true })).await.is(200).json();
+    assert_eq!(old["assets"], 0);
+    ask(json!({ "prefix": "tmp/", "dryrun": true })).await.refused(400, "invalid_request");
+    ask(json!({})).await.refused(400, "invalid_request");
+
+    // One that was cancelled deletes nothing.
+    let job = ask(json!({ "prefix": "tmp/" })).await.is(202);
+    house.post(&format!("{}/cancel", job.header("location"))).send().await.is(200);
+    house.work().await;
+    house.get("/m/media/tmp/1.jpg").send().await.is(200);
+
+    let job = ask(json!({ "prefix": "tmp/" })).await.is(202);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let late = house.put("/api/v1/buckets/media/objects/tmp/late.jpg", picture.clone()).send().await.is(201);
+    assert_eq!(late.json()["key"], "tmp/late.jpg");
+    house.work().await;
+    let done = house.get(job.header("location")).send().await.json();
+    assert_eq!((&done["kind"], &done["state"]), (&json!("delete_prefix"), &json!("done")), "{done}");
+    let left = house.get("/api/v1/buckets/media/objects").send().await.json();
+    let left: Vec<_> = left["items"].as_array().unwrap().iter().map(|asset| asset["key"].clone()).collect();
+    assert_eq!(left, ["kept.jpg", "tmp/late.jpg"]);
+    let deleted = house.get("/api/v1/buckets/media/objects?deleted=true").send().await.json();
+    assert_eq!(deleted["items"].as_array().unwrap().len(), 2, "they can be restored");
+
+    let narrow = larder_assets::Scope {
+        buckets: vec!["media".to_owned()],
+        prefixes: vec!["tmp/".to_owned()],
+        actions: vec![Action::Delete],
+    };
+    let narrow = house.key_for(narrow).await;
+    let ask = |prefix: &str| {
+        house.post(path).bearer(&narrow).json(&json!({ "prefix": prefix, "dry_run": true })).send()
+    };
+    ask("tmp/").await.is(200);
+    ask("").await.refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn limits_of_batches_and_json_are_settings() {
+    let limits = ServerLimits { json_bytes_max: 200, ..ServerLimits::default() };
+    let options = AppOptions { limits, ..AppOptions::default() };
+    let house = House::build(Plan { batch_items_max: Some(1), options, ..Plan::default() }).await;
+    let long = json!({ "recipe": "x".repeat(200) });
+    house.ask(Method::PUT, "/api/v1/presets/x").json(&long).send().await.refused(413, "file_too_large");
+    let two = (0..2).fold(support::Form::default(), |form, _| form.file("a.jpg", "image/jpeg", b"x"));
+    house.post("/api/v1/uploads").form(two).send().await.refused(413, "batch_too_large");
+    let id = "0199aaaa-0000-7000-8000-000000000000";
+    let one = json!({ "action": "delete", "id": id });
+    let body = json!({ "operations": [&one, &one] });
+    house.post("/api/v1/assets/batch").json(&body).send().await.refused(413, "batch_too_large");
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_found_out_in_time() {
+    let house = House::new().await;
+    house.store.add(Rule::on(Operation::Stat).delayed(Duration::from_secs(60)));
+    let ready = tokio::time::timeout(Duration::from_secs(10), house.get("/readyz").send()).await;
+    let ready = ready.expect("an answer in time").is(200).json();
+    assert_eq!(
+        (&ready["status"], &ready["store"]["code"]),
+        (&json!("degraded"), &json!("backend_unavailable"))
+    );
 }

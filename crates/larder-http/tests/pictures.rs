@@ -104,6 +104,11 @@ async fn impossible_pictures_are_refused() {
     let body = json!({ "bucket": "media", "key": "a.jpg", "recipe": "explode:9" });
     house.post("/api/v1/sign").json(&body).send().await.refused(400, "invalid_recipe");
     let body = json!({ "bucket": "media", "key": "a.jpg", "recipe": "resize:inside:9x9,format:png", "extension": "webp" });
+    for extension in ["exe", "webp/../x", "a?b"] {
+        let odd =
+            json!({ "bucket": "media", "key": "a.jpg", "preset": "keep-small", "extension": extension });
+        house.post("/api/v1/sign").json(&odd).send().await.refused(400, "invalid_recipe");
+    }
     let url = house.post("/api/v1/sign").json(&body).send().await.json();
     house.get(url["url"].as_str().unwrap()).send().await.refused(400, "invalid_recipe");
 }

@@ -270,3 +270,34 @@ async fn an_answer_that_its_peer_never_takes_is_given_up_over_http2_too() {
     let outcome = timeout(Duration::from_secs(8), hold).await.expect("the connection ends");
     assert_eq!(outcome, (true, true));
 }
+
+#[tokio::test]
+async fn a_client_that_reads_only_after_sending_everything_can_read_why_it_is_refused() {
+    let running = Running::start(ServerLimits::default()).await;
+    let mut stream = running.connect().await;
+    let head = "PUT /api/v1/buckets/files/objects/x HTTP/1.1\r\nHost: localhost:8000\r\nContent-Length: 40000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = vec![7; 50_000];
+    for _ in 0..800 {
+        stream.write_all(&chunk).await.expect("the server reads on");
+    }
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("file_too_large"), "{answer}");
+}
+
+#[tokio::test]
+async fn waiting_ends_when_the_process_begins_to_stop() {
+    let mut running = Running::start(ServerLimits::default()).await;
+    let picture = pictures::jpeg(16, 16);
+    let mut stream = running.connect().await;
+    let head = format!(
+        "POST /api/v1/uploads?wait=60 HTTP/1.1\r\nHost: localhost:8000\r\nContent-Length: {}\r\n\r\n",
+        picture.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&picture).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    running.stop.take().unwrap().send(()).unwrap();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+}

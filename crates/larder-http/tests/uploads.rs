@@ -117,7 +117,15 @@ async fn several_files_are_a_batch_in_which_each_stands_for_itself() {
     assert!(items[2]["upload"]["id"].is_string());
 
     let all_bad = Form::default().file("x.png", "image/png", b"hello").file("y.png", "image/png", b"world");
-    house.post("/api/v1/uploads").form(all_bad).send().await.is(415);
+    let none = house.post("/api/v1/uploads").form(all_bad).send().await;
+    none.refused(415, "unsupported_type");
+    assert_eq!(none.header("content-type"), "application/problem+json");
+    let none = none.json();
+    assert_eq!(
+        (&none["items"][0]["file_name"], &none["items"][1]["file_name"]),
+        (&json!("x.png"), &json!("y.png"))
+    );
+    assert_eq!(none["items"][1]["problem"]["status"], 415);
     let keyed = Form::default()
         .file("a.jpg", "image/jpeg", &pictures::jpeg(8, 8))
         .file("b.jpg", "image/jpeg", &pictures::jpeg(9, 8))
@@ -172,6 +180,29 @@ async fn waiting_answers_the_result_or_that_it_is_not_there_yet() {
         .send()
         .await
         .refused(400, "invalid_request");
+    // Too long is too long everywhere.
+    let path = format!("/api/v1/uploads/{}?wait=61", upload["id"].as_str().unwrap());
+    house.get(&path).send().await.refused(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_batch_is_waited_for_until_all_of_it_has_ended() {
+    let house = House::new().await;
+    let whole = pictures::png(200, 200);
+    let form = Form::default()
+        .file("a.jpg", "image/jpeg", &pictures::jpeg(32, 32))
+        .file("broken.png", "image/png", &whole[..whole.len() - 100])
+        .file("b.png", "image/png", &pictures::png(40, 30));
+    let work = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        house.work().await;
+    };
+    let sent = house.post("/api/v1/uploads?wait=20").form(form).send();
+    let (answer, ()) = tokio::join!(sent, work);
+    let items = answer.is(201).json()["items"].clone();
+    assert_eq!(items[0]["upload"]["status"], "completed");
+    assert_eq!(items[1]["problem"]["code"], "undecodable_image");
+    assert_eq!(items[2]["upload"]["status"], "completed");
 }
 
 #[tokio::test]
@@ -213,13 +244,17 @@ async fn an_upload_can_be_watched_to_its_end() {
     let text = watched.text();
     let states: Vec<serde_json::Value> = text
         .split("\n\n")
-        .filter_map(|event| event.strip_prefix("event: upload\ndata: "))
-        .map(|data| serde_json::from_str(data).unwrap())
+        .filter_map(|event| event.split_once("event: upload\ndata: "))
+        .map(|(_, data)| serde_json::from_str(data).unwrap())
         .collect();
     assert_eq!(states.first().unwrap()["status"], "pending");
     let last = states.last().unwrap();
     assert_eq!(last["status"], "completed");
     assert_eq!(last, &house.get(sent.header("location")).send().await.json());
+    // A browser connects again by itself, and is told to stop.
+    let seen = text.rsplit("id: ").next().unwrap().lines().next().unwrap();
+    house.get(&path).header("last-event-id", seen).send().await.is(204);
+    house.get(&path).header("last-event-id", "pending-1").send().await.is(200);
     house
         .get("/api/v1/uploads/0199aaaa-0000-7000-8000-000000000000/events")
         .send()

@@ -27,6 +27,7 @@ use serde_json::Map;
 pub use accept::{Accepted, Idempotency};
 pub use uploads::UploadQuery;
 
+pub(crate) use accept::key_taken;
 pub(crate) use backlog::Backlogs;
 pub(crate) use in_flight::{Arrival, InFlight};
 pub(crate) use said::Said;

@@ -7,6 +7,7 @@
 
 pub mod backfill;
 pub mod collect;
+pub mod delete_prefix;
 pub mod import_url;
 pub mod ingest_upload;
 pub mod make_variants;
@@ -33,6 +34,7 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<make_variants::MakeVariants>(),
     JobKind::of::<import_url::ImportUrl>(),
     JobKind::of::<backfill::Backfill>(),
+    JobKind::of::<delete_prefix::DeletePrefix>(),
     JobKind::of::<sweep_uploads::SweepUploads>(),
     JobKind::of::<collect::Collect>(),
     JobKind::of::<retention::ApplyRetention>(),

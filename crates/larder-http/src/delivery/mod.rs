@@ -16,13 +16,14 @@ mod recipes;
 mod respond;
 mod sendfile;
 
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderValue, Method, Response, header, request::Parts};
 use larder_core::{Code, Fault};
 
-use crate::{app::Context, call::Outcome, problem::Problem};
+use crate::{app::Context, body::ResponseBody, call::Outcome, problem::Problem};
 
 pub(crate) use access::Right;
 pub(crate) use conditional::{Validators, Verdict, evaluate, strong_tags};
+pub(crate) use picture::is_extension;
 pub(crate) use recipes::Recipes;
 pub(crate) use respond::{Extra, respond};
 pub use sendfile::Sendfile;
@@ -66,6 +67,13 @@ pub(crate) async fn deliver(context: &Context, door: Door, parts: &Parts) -> Out
         Door::Original => original::deliver(context, parts).await,
         Door::Picture => picture::deliver(context, parts).await,
     }
+}
+
+/// The answer to a request for bytes that is refused: as harmless in a browser as the bytes.
+pub(crate) fn refuse(context: &Context, problem: Problem, path: &str) -> Response<ResponseBody> {
+    let mut response = context.refuse(problem, path);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, respond::CONTENT_SECURITY_POLICY);
+    response
 }
 
 #[cfg(test)]

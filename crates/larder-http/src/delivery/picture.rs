@@ -164,6 +164,11 @@ async fn source_type(context: &Context, asked: &Asked<'_>) -> Result<String, Fau
     Ok(context.app.larder().asset_at(&asked.bucket, &asked.key).await?.content_type)
 }
 
+/// Whether a picture's URL may end in this extension.
+pub(crate) fn is_extension(extension: &str) -> bool {
+    extension == NEGOTIATED || format_of_extension(extension).is_ok()
+}
+
 fn format_of_extension(extension: &str) -> Result<OutputFormat, Fault> {
     FileType::of_extension(extension).and_then(|known| OutputFormat::named(known.name)).ok_or_else(|| {
         Fault::new(Code::InvalidRecipe, format!("pictures are not made as .{extension}"))

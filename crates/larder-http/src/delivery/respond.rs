@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// What strangers' files may do in a browser: nothing.
-const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
+pub(super) const CONTENT_SECURITY_POLICY: HeaderValue =
+    HeaderValue::from_static("sandbox; default-src 'none'");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const ANY_SITE: HeaderValue = HeaderValue::from_static("cross-origin");

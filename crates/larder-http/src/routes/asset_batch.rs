@@ -1,14 +1,14 @@
 //! Many assets in one operation.
 
 use larder_assets::{Action, BatchAction, BatchOperation, BatchOutcome};
-use larder_core::{Code, Fault, limits::BATCH_ITEMS_MAX};
+use larder_core::{Code, Fault};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Access, Route, assets, json_body, present, replies};
 use crate::{
     call::{Call, Outcome, ok},
-    problem,
+    problem::{self, Problem},
     schema::{self, Need},
 };
 
@@ -17,7 +17,8 @@ pub(super) const ROUTES: &[Route] = &[Route {
     access: Access::Scoped(Action::Read),
     summary: "Do something to up to 100 assets",
     detail: "Each operation stands for itself: one that fails does not hinder the others, and its outcome holds the \
-             problem. The outcomes are in the order of the operations.",
+             problem. The outcomes are in the order of the operations. If none worked, the first problem is \
+             answered, with all outcomes as its `items`.",
     payloads: &[json_body(body)],
     replies: &[replies(200, "what became of each", outcomes)],
     ..Route::new("POST", "/api/v1/assets/batch", "asset_batch", |call| Box::pin(batch(call)))
@@ -53,18 +54,26 @@ struct Batch {
 
 async fn batch(call: Call) -> Outcome {
     let Batch { operations } = call.json().await?;
-    if operations.len() > BATCH_ITEMS_MAX {
-        let detail = format!("{} operations came, at most {BATCH_ITEMS_MAX} are possible", operations.len());
+    let items_max = call.larder().settings().batch_items_max;
+    if operations.len() > items_max {
+        let detail = format!("{} operations came, at most {items_max} are possible", operations.len());
         return Err(Fault::new(Code::BatchTooLarge, detail).into());
     }
-    let mut items = Vec::with_capacity(operations.len());
+    let mut outcomes = Vec::with_capacity(operations.len());
     for operation in operations {
         let id = operation.id;
         let outcome = match assets::permitted(&call, id, needed(operation.action)).await {
             Ok(_) => call.larder().batch(vec![operation]).await?.pop(),
             Err(refusal) => Some(BatchOutcome { id, ok: false, job: None, error: Some(refusal.fault) }),
         };
-        items.extend(outcome.as_ref().map(shown));
+        outcomes.extend(outcome);
+    }
+    let items: Vec<Value> = outcomes.iter().map(shown).collect();
+    // A batch of which nothing worked is no success.
+    if let (true, Some(fault)) =
+        (outcomes.iter().all(|outcome| !outcome.ok), outcomes.first().and_then(|first| first.error.clone()))
+    {
+        return Err(Problem::of_all(fault, items));
     }
     ok(&json!({ "items": items }))
 }

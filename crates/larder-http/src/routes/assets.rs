@@ -1,7 +1,7 @@
 //! Assets by their id, which stays when bytes are replaced.
 
 use http::StatusCode;
-use larder_assets::{Action, AssetPatch, DeleteOptions};
+use larder_assets::{Action, AssetPatch, CopyTarget, DeleteOptions};
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub(super) const ROUTES: &[Route] = &[
         tag: "assets",
         access: Access::Scoped(Action::Delete),
         summary: "Delete an asset",
+        detail: "With `purge` also one that lies in the trash already.",
         parameters: &[
             query("purge", "for good, without the trash", schema::boolean),
             in_header("If-Match", "only if the asset has this ETag", schema::text),
@@ -52,6 +53,19 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         tag: "assets",
+        access: Access::Scoped(Action::Write),
+        summary: "Copy an asset to another key",
+        detail: "With owner, tags and metadata, durable and checked when answered, as `PUT` of the same bytes. The key \
+                 must be able to read the asset.",
+        payloads: &[json_body(copy_body)],
+        replies: &[
+            replies(201, "created", asset).with(&["Location", "ETag"]),
+            replies(200, "replaced", asset).with(&["ETag"]),
+        ],
+        ..Route::new("POST", "/api/v1/assets/{id}/copy", "asset_copy", |call| Box::pin(copy(call)))
+    },
+    Route {
+        tag: "assets",
         access: Access::Scoped(Action::Read),
         summary: "List the variants of an asset's present bytes",
         replies: &[replies(200, "all of them", || schema::page(schema::named("Variant")))],
@@ -61,7 +75,7 @@ pub(super) const ROUTES: &[Route] = &[
         tag: "assets",
         access: Access::Scoped(Action::Write),
         summary: "Make the variants that are missing or failed",
-        replies: &[replies(202, "the job that makes them", job_id)],
+        replies: &[replies(202, "the job that makes them", job_id).with(&["Location"])],
         ..Route::new("POST", VARIANTS, "variant_rebuild", |call| Box::pin(rebuild(call)))
     },
 ];
@@ -79,6 +93,14 @@ pub(super) fn patch() -> Value {
         ("metadata", schema::open_object(), Need::Maybe),
         ("tags", schema::list(schema::text()), Need::Maybe),
         ("expires_at", schema::or_null(schema::instant()), Need::Maybe),
+    ])
+}
+
+fn copy_body() -> Value {
+    schema::object(&[
+        ("bucket", schema::or_null(schema::text()), Need::Maybe),
+        ("key", schema::text(), Need::Always),
+        ("replace", schema::boolean(), Need::Maybe),
     ])
 }
 
@@ -127,14 +149,12 @@ struct DeleteQuery {
 async fn delete(call: Call) -> Outcome {
     let id: AssetId = call.id()?;
     let asked: DeleteQuery = call.query()?;
-    let (bucket, key) = permitted(&call, id, Action::Delete).await?;
-    // Deleted already: its key may be another asset's by now.
-    call.larder().asset(id).await?;
+    permitted(&call, id, Action::Delete).await?;
     let if_match = strong_tags(call.headers(), &http::header::IF_MATCH);
     if if_match.as_ref().is_some_and(Vec::is_empty) && !matches_any(&call) {
         return Err(Fault::new(Code::PreconditionFailed, "If-Match holds no strong entity tag").into());
     }
-    ok(&call.larder().delete(&bucket, &key, &DeleteOptions { purge: asked.purge, if_match }).await?)
+    ok(&call.larder().delete_asset(id, &DeleteOptions { purge: asked.purge, if_match }).await?)
 }
 
 /// Whether `If-Match` is a star.
@@ -146,6 +166,32 @@ async fn restore(call: Call) -> Outcome {
     let id: AssetId = call.id()?;
     permitted(&call, id, Action::Write).await?;
     ok(&call.larder().restore(id).await?)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Copy {
+    bucket: Option<BucketName>,
+    key: ObjectKey,
+    #[serde(default)]
+    replace: bool,
+}
+
+async fn copy(call: Call) -> Outcome {
+    let id: AssetId = call.id()?;
+    let (own_bucket, _) = permitted(&call, id, Action::Read).await?;
+    let body: Copy = call.json().await?;
+    let bucket = body.bucket.as_ref().unwrap_or(&own_bucket).clone();
+    call.may(Action::Write, Some(&bucket), Some(body.key.as_str()))?;
+    let to = CopyTarget {
+        bucket: Some(bucket),
+        key: body.key,
+        replace: body.replace,
+        untouched: call.may(Action::Admin, None, None).is_ok(),
+        credential: call.caller.principal.key,
+    };
+    let outcome = call.larder().copy_asset(id, to).await?;
+    Ok(objects::stored(&call, &outcome))
 }
 
 async fn variants(call: Call) -> Outcome {
@@ -165,7 +211,8 @@ async fn rebuild(call: Call) -> Outcome {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_documented_body_is_the_one_that_is_read() {
+    fn the_documented_bodies_are_the_ones_that_are_read() {
+        crate::routes::assert_same_members::<super::Copy>(&super::copy_body());
         crate::routes::assert_same_members::<larder_assets::AssetPatch>(&super::patch());
     }
 }

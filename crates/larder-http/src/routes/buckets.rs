@@ -33,7 +33,7 @@ pub(super) const ROUTES: &[Route] = &[
         detail: "The body is the whole policy: what it leaves out takes its default. A bucket of the configuration \
                  file is read-only here.",
         payloads: &[json_body(|| schema::named("Policy"))],
-        replies: &[replies(201, "made", bucket), replies(200, "replaced", bucket)],
+        replies: &[replies(201, "made", bucket).with(&["Location"]), replies(200, "replaced", bucket)],
         ..Route::new("PUT", BUCKET, "bucket_write", |call| Box::pin(write(call)))
     },
     Route {

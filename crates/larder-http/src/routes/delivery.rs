@@ -3,8 +3,16 @@
 
 use larder_assets::Action;
 
-use super::{Access, Route, answers, header, query};
+use super::{Access, Route, answers, header, query, sends};
 use crate::schema;
+
+/// Headers of bytes that are delivered.
+pub(super) const DELIVERED: &[&str] =
+    &["ETag", "Last-Modified", "Cache-Control", "Accept-Ranges", "Content-Length", "Content-Disposition"];
+
+/// Headers of a part of them.
+pub(super) const PART: &[&str] =
+    &["ETag", "Last-Modified", "Cache-Control", "Content-Range", "Content-Length"];
 
 pub(super) const ROUTES: &[Route] = &[
     Route {
@@ -23,12 +31,16 @@ pub(super) const ROUTES: &[Route] = &[
             query("download", "save instead of show; its value is the name", schema::text),
             header("Range", "only a part of the bytes", schema::text),
             header("If-None-Match", "answer 304 if the client has these bytes", schema::text),
+            header("If-Modified-Since", "answer 304 if the bytes are not newer", schema::text),
+            header("If-Match", "only if the bytes have this ETag", schema::text),
+            header("If-Unmodified-Since", "only if the bytes are not newer", schema::text),
+            header("If-Range", "ranges only of the bytes with this ETag or date", schema::text),
         ],
         payloads: &[],
         replies: &[
-            answers(200, "the bytes"),
-            answers(206, "the ranges asked for"),
-            answers(304, "the client has them"),
+            sends(200, "the bytes", "*/*", schema::bytes).with(DELIVERED),
+            sends(206, "the ranges asked for", "*/*", schema::bytes).with(PART),
+            answers(304, "the client has them").with(&["ETag", "Last-Modified", "Cache-Control"]),
         ],
         handler: None,
     },
@@ -44,15 +56,21 @@ pub(super) const ROUTES: &[Route] = &[
                  the path after it and `exp`, or `_` for a preset that the bucket serves to anyone.",
         parameters: &[
             query("exp", "when the signature ends, in Unix seconds", schema::integer),
-            query("v", "the source's version", schema::text),
+            query("v", "the version, made of source and recipe", schema::text),
             query("download", "save instead of show; its value is the name", schema::text),
             header("Accept", "what the client shows; for `.auto`", schema::text),
+            header("Range", "only a part of the bytes", schema::text),
+            header("If-None-Match", "answer 304 if the client has these bytes", schema::text),
+            header("If-Modified-Since", "answer 304 if the bytes are not newer", schema::text),
+            header("If-Match", "only if the bytes have this ETag", schema::text),
+            header("If-Unmodified-Since", "only if the bytes are not newer", schema::text),
+            header("If-Range", "ranges only of the bytes with this ETag or date", schema::text),
         ],
         payloads: &[],
         replies: &[
-            answers(200, "the picture"),
-            answers(206, "the ranges asked for"),
-            answers(304, "the client has it"),
+            sends(200, "the picture", "*/*", schema::bytes).with(DELIVERED),
+            sends(206, "the ranges asked for", "*/*", schema::bytes).with(PART),
+            answers(304, "the client has it").with(&["ETag", "Last-Modified", "Cache-Control"]),
         ],
         handler: None,
     },

@@ -5,16 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderName, HeaderValue, Response, header};
-use larder_assets::Action;
+use larder_assets::{Action, JobView, UploadView};
 use larder_core::{JobId, UploadId};
 use serde_json::Value;
 use tokio::time::{Instant, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Route, answers, jobs::is_ended, present, uploads::readable};
+use super::{Access, Route, answers, jobs::is_ended, present, sends, uploads::readable};
 use crate::{
     body::ResponseBody,
-    call::{Call, Outcome},
+    call::{Call, Outcome, no_content},
+    schema,
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -23,8 +24,12 @@ pub(super) const ROUTES: &[Route] = &[
         access: Access::Scoped(Action::Read),
         summary: "Watch an upload",
         detail: "Server-sent events named `upload`, each with the same object as `GET /api/v1/uploads/{id}`: first \
-                 the present state, then every change. The stream ends when the upload is finished.",
-        replies: &[answers(200, "text/event-stream")],
+                 the present state, then every change. The stream ends when the upload is finished; who connects again \
+                 with the id of the last event is told to stop.",
+        replies: &[
+            sends(200, "the events", "text/event-stream", schema::text),
+            answers(204, "nothing more will come"),
+        ],
         ..Route::new("GET", "/api/v1/uploads/{id}/events", "upload_watch", |call| {
             Box::pin(watch_upload(call))
         })
@@ -34,7 +39,10 @@ pub(super) const ROUTES: &[Route] = &[
         access: Access::Scoped(Action::Admin),
         summary: "Watch a job",
         detail: "Server-sent events named `job`, until the job has ended.",
-        replies: &[answers(200, "text/event-stream")],
+        replies: &[
+            sends(200, "the events", "text/event-stream", schema::text),
+            answers(204, "nothing more will come"),
+        ],
         ..Route::new("GET", "/api/v1/jobs/{id}/events", "job_watch", |call| Box::pin(watch_job(call)))
     },
 ];
@@ -50,22 +58,31 @@ const RETRY: &str = "retry: 2000\n\n";
 
 async fn watch_upload(call: Call) -> Outcome {
     let id: UploadId = call.id()?;
-    readable(&call, id).await?;
-    let states =
-        call.larder().watch_upload(id).await?.map(|upload| event("upload", &present::upload(&upload)));
+    let upload = readable(&call, id).await?;
+    if upload.is_finished() && has_seen(&call, &upload_state(&upload)) {
+        return no_content();
+    }
+    let states = call
+        .larder()
+        .watch_upload(id)
+        .await?
+        .map(|upload| event("upload", &upload_state(&upload), &present::upload(&upload)));
     Ok(respond(states, call.context.app.stopping().clone()))
 }
 
 async fn watch_job(call: Call) -> Outcome {
     let id: JobId = call.id()?;
     let first = call.larder().job(id).await?;
+    if is_ended(&first) && has_seen(&call, &job_state(&first)) {
+        return no_content();
+    }
     let larder = call.larder().clone();
     let states = stream::unfold(Some((first, false)), move |state| {
         let larder = larder.clone();
         async move {
             let (shown, is_repeat) = state?;
             if !is_repeat {
-                let text = event("job", &present::job(&shown));
+                let text = event("job", &job_state(&shown), &present::job(&shown));
                 let ended = is_ended(&shown);
                 return Some((text, (!ended).then_some((shown, true))));
             }
@@ -76,7 +93,10 @@ async fn watch_job(call: Call) -> Outcome {
                 let now = larder.job(id).await.ok()?;
                 if now != shown {
                     let ended = is_ended(&now);
-                    return Some((event("job", &present::job(&now)), (!ended).then_some((now, true))));
+                    return Some((
+                        event("job", &job_state(&now), &present::job(&now)),
+                        (!ended).then_some((now, true)),
+                    ));
                 }
             }
         }
@@ -84,9 +104,26 @@ async fn watch_job(call: Call) -> Outcome {
     Ok(respond(states, call.context.app.stopping().clone()))
 }
 
+/// Whether a browser that connects again has the last event: 204 tells it to stop (HTML standard,
+/// section 9.2.3).
+fn has_seen(call: &Call, state: &str) -> bool {
+    call.headers().get("last-event-id").is_some_and(|seen| seen.as_bytes() == state.as_bytes())
+}
+
+/// Names a state of an upload as the id of its event. The URLs in it differ each time they are made.
+fn upload_state(upload: &UploadView) -> String {
+    format!("{}-{}", upload.status, upload.updated_at.as_millis())
+}
+
+/// Names a state of a job as the id of its event.
+fn job_state(job: &JobView) -> String {
+    let ended = job.finished_at.map_or(0, larder_core::Timestamp::as_millis);
+    format!("{}-{}-{ended}", job.state, job.attempts)
+}
+
 /// One event. JSON holds no line breaks, so that its data is one line.
-fn event(name: &str, data: &Value) -> Bytes {
-    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+fn event(name: &str, id: &str, data: &Value) -> Bytes {
+    Bytes::from(format!("id: {id}\nevent: {name}\ndata: {data}\n\n"))
 }
 
 fn respond(
@@ -125,10 +162,13 @@ mod tests {
     async fn a_quiet_stream_says_that_it_is_alive_and_ends_with_its_events() {
         let slow = stream::once(async {
             sleep(Duration::from_secs(40)).await;
-            event("upload", &serde_json::json!({ "a": "x\ny" }))
+            event("upload", "done-1", &serde_json::json!({ "a": "x\ny" }))
         });
         let all: Vec<Bytes> = kept_alive(slow).collect().await;
         let all: Vec<&str> = all.iter().map(|chunk| std::str::from_utf8(chunk).unwrap()).collect();
-        assert_eq!(all, [RETRY, ": alive\n\n", ": alive\n\n", "event: upload\ndata: {\"a\":\"x\\ny\"}\n\n"]);
+        assert_eq!(
+            all,
+            [RETRY, ": alive\n\n", ": alive\n\n", "id: done-1\nevent: upload\ndata: {\"a\":\"x\\ny\"}\n\n"]
+        );
     }
 }

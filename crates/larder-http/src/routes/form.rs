@@ -11,16 +11,17 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode, header};
 use larder_assets::{Accepted, Action, Door, Idempotency, Incoming, Staged};
-use larder_core::{Code, Fault, FaultKind, limits::BATCH_ITEMS_MAX};
+use larder_core::{Code, Fault, FaultKind};
 use larder_store::{BoxError, ByteStream};
 use multer::{Field, Multipart};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use self::gate::Gate;
-use super::uploads::{Said, answer, byte_stream, item};
+use super::uploads::{Said, answer, byte_stream, failure, item, waited};
 use crate::{
     call::{Call, Outcome, fault_of, json as json_answer},
-    problem::{self, Problem},
+    problem::Problem,
     schema::{self, Need},
 };
 
@@ -32,15 +33,15 @@ const FIELDS_MAX: usize = 64;
 
 /// The form in the document.
 pub(super) fn schema() -> Value {
-    let file = json!({ "type": "string", "contentMediaType": "application/octet-stream" });
     schema::object(&[
-        ("file", file, Need::Always),
+        ("file", schema::bytes(), Need::Always),
         ("bucket", schema::text(), Need::Maybe),
         ("key", schema::text(), Need::Maybe),
         ("owner", schema::text(), Need::Maybe),
         ("tags", schema::text(), Need::Maybe),
         ("metadata", schema::text(), Need::Maybe),
         ("expires_at", schema::instant(), Need::Maybe),
+        ("filename", schema::text(), Need::Maybe),
     ])
 }
 
@@ -73,6 +74,7 @@ pub(super) async fn take(
     wait: Option<Duration>,
 ) -> Outcome {
     permit(&call, &said)?;
+    let files_max = call.larder().settings().batch_items_max;
     let gate = Gate::default();
     let mut form = Multipart::new(gate.guard(byte_stream(call.take_body())), boundary);
     let mut files: Vec<Part> = Vec::new();
@@ -82,8 +84,8 @@ pub(super) async fn take(
         let Some(field) = form.next_field().await.map_err(fault_of_form)? else { break };
         gate.open();
         match field.name().map(str::to_owned).as_deref() {
-            Some("file") if files.len() == BATCH_ITEMS_MAX => {
-                let detail = format!("the form has more than {BATCH_ITEMS_MAX} files");
+            Some("file") if files.len() == files_max => {
+                let detail = format!("the form has more than {files_max} files");
                 return Err(Fault::new(Code::BatchTooLarge, detail).into());
             }
             Some("file") => files.push(stage(&call, &said, field).await?),
@@ -102,7 +104,7 @@ pub(super) async fn take(
             let accepted = accept(&call, &said, files.remove(0), Door::Form, idempotency.as_ref()).await?;
             answer(&call, accepted, wait).await
         }
-        _ => accept_batch(&call, said, files, idempotency).await,
+        _ => accept_batch(&call, said, files, idempotency, wait).await,
     }
 }
 
@@ -179,13 +181,13 @@ async fn accept_batch(
     said: Said,
     files: Vec<Part>,
     idempotency: Option<Idempotency>,
+    wait: Option<Duration>,
 ) -> Outcome {
     if said.key.is_some() {
         return Err(Problem::invalid("one key can't serve several files")
             .remedy("leave the key out, or send one file"));
     }
-    let mut items = Vec::with_capacity(files.len());
-    let mut refusals = Vec::new();
+    let mut outcomes = Vec::with_capacity(files.len());
     for (position, file) in files.into_iter().enumerate() {
         let file_name = file.file_name.clone();
         // Each file of a repeated batch finds its own first answer.
@@ -195,15 +197,37 @@ async fn accept_batch(
         });
         let outcome =
             accept(call, &said, file, Door::Batch, own.as_ref()).await.map_err(|problem| problem.fault);
-        items.push(item(file_name.as_deref(), &outcome));
-        refusals.extend(outcome.err().map(|fault| fault.code));
+        outcomes.push((file_name, outcome));
     }
+    if let Some(wait) = wait {
+        await_all(call, &mut outcomes, wait).await?;
+    }
+    let items: Vec<Value> = outcomes.iter().map(|(name, outcome)| item(name.as_deref(), outcome)).collect();
+    let taken: Vec<&Accepted> = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
     // A batch of which nothing was taken is no success.
-    let status = match refusals.first() {
-        Some(code) if refusals.len() == items.len() => problem::status(*code),
-        _ => StatusCode::ACCEPTED,
-    };
+    if let (true, Some((_, Err(first)))) = (taken.is_empty(), outcomes.first()) {
+        return Err(Problem::of_all(first.clone(), items));
+    }
+    let is_finished = taken.iter().all(|accepted| accepted.upload.is_finished());
+    let status = if is_finished { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     Ok(json_answer(status, &json!({ "items": items })))
+}
+
+/// Waits until every upload has ended, or the time is over. One that failed is a refusal from then on.
+async fn await_all(
+    call: &Call,
+    outcomes: &mut [(Option<String>, Result<Accepted, Fault>)],
+    wait: Duration,
+) -> Result<(), Problem> {
+    let deadline = Instant::now() + wait;
+    for (_, outcome) in outcomes {
+        let Ok(accepted) = outcome else { continue };
+        accepted.upload = waited(call, accepted.upload.id, deadline - Instant::now()).await?;
+        if let Some(fault) = failure(&accepted.upload) {
+            *outcome = Err(fault);
+        }
+    }
+    Ok(())
 }
 
 async fn value(mut field: Field<'static>) -> Result<String, Problem> {
@@ -237,7 +261,7 @@ fn set(said: &mut Said, name: &str, value: String) -> Result<(), Problem> {
         }
         unknown => {
             return Err(Problem::invalid(format!("the form has an unknown field \"{unknown}\""))
-                .remedy("fields are file, bucket, key, owner, tags, metadata and expires_at"));
+                .remedy("fields are file, bucket, key, owner, tags, metadata, expires_at and filename"));
         }
     };
     match place {

@@ -5,7 +5,7 @@ use larder_assets::Action;
 use larder_core::Fault;
 use serde_json::{Value, json};
 
-use super::{Access, Route, answers, replies};
+use super::{Access, Route, replies, sends};
 use crate::{
     auth,
     body::ResponseBody,
@@ -36,7 +36,7 @@ pub(super) const ROUTES: &[Route] = &[
         access: Access::Public,
         summary: "Figures in the text format of Prometheus",
         detail: "For a key with `admin`, or a peer on this machine that is no proxy.",
-        replies: &[answers(200, "text/plain; version=0.0.4")],
+        replies: &[sends(200, "the figures", "text/plain", schema::text)],
         ..Route::new("GET", "/metrics", "metrics", |call| Box::pin(metrics(call)))
     },
 ];

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use larder_assets::{Action, Door, Incoming};
-use larder_core::{BucketName, ObjectKey, Timestamp, limits::WAIT_MAX};
+use larder_core::{BucketName, ObjectKey, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
     Access, Route, json_body, query, replies,
-    uploads::{IDEMPOTENCY_KEY, answer, idempotency},
+    uploads::{IDEMPOTENCY_KEY, answer, idempotency, wait_seconds},
 };
 use crate::{
     call::{Call, Outcome},
@@ -64,6 +64,7 @@ struct Import {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ImportQuery {
+    #[serde(default, deserialize_with = "wait_seconds")]
     wait: Option<u64>,
 }
 
@@ -90,8 +91,7 @@ async fn import(call: Call) -> Outcome {
     };
     let idempotency = idempotency(&call)?;
     let accepted = call.larder().import(incoming, url, idempotency.as_ref()).await?;
-    let wait = asked.wait.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX));
-    answer(&call, accepted, wait).await
+    answer(&call, accepted, asked.wait.map(Duration::from_secs)).await
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, header};
 
-use super::{Route, answers, replies};
+use super::{Route, replies, sends};
 use crate::{
     body::ResponseBody,
     call::{Call, Outcome, ok},
@@ -13,7 +13,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         tag: "operation",
         summary: "What this is, for people",
-        replies: &[answers(200, "text/html")],
+        replies: &[sends(200, "a page", "text/html", schema::text)],
         ..Route::new("GET", "/", "landing", |call| Box::pin(landing(call)))
     },
     Route {

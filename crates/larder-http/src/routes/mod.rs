@@ -5,6 +5,7 @@
 mod asset_batch;
 mod assets;
 mod buckets;
+mod bulk;
 mod delivery;
 mod digest;
 mod events;
@@ -101,6 +102,16 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) description: &'static str,
     pub(crate) content: Option<(&'static str, Shape)>,
+    /// Headers that belong to it.
+    pub(crate) headers: &'static [&'static str],
+}
+
+impl Reply {
+    /// With these headers.
+    const fn with(mut self, headers: &'static [&'static str]) -> Self {
+        self.headers = headers;
+        self
+    }
 }
 
 impl Route {
@@ -139,12 +150,17 @@ const fn json_body(schema: Shape) -> Payload {
 
 /// An answer with a JSON body.
 const fn replies(status: u16, description: &'static str, schema: Shape) -> Reply {
-    Reply { status, description, content: Some(("application/json", schema)) }
+    sends(status, description, "application/json", schema)
 }
 
-/// An answer without a body, or with one that has no schema.
+/// An answer with a body of another type.
+const fn sends(status: u16, description: &'static str, content_type: &'static str, schema: Shape) -> Reply {
+    Reply { status, description, content: Some((content_type, schema)), headers: &[] }
+}
+
+/// An answer without a body.
 const fn answers(status: u16, description: &'static str) -> Reply {
-    Reply { status, description, content: None }
+    Reply { status, description, content: None, headers: &[] }
 }
 
 /// The groups, in the order of the document.
@@ -156,6 +172,7 @@ const GROUPS: &[&[Route]] = &[
     assets::ROUTES,
     asset_batch::ROUTES,
     buckets::ROUTES,
+    bulk::ROUTES,
     presets::ROUTES,
     sign::ROUTES,
     jobs::ROUTES,

@@ -1,16 +1,21 @@
 //! Objects: assets by bucket and key, written and read at once.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use larder_assets::{Action, AssetQuery, AssetView, DeleteOptions, Door, WriteCondition, policy::GpsPolicy};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use larder_assets::{
+    Action, AssetQuery, AssetView, DeleteOptions, Door, PutOutcome, WriteCondition, policy::GpsPolicy,
+};
 use larder_core::{Code, Fault};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Access, Payload, Route, answers, header as in_header, present, query, replies,
+    Access, Payload, Route, answers,
+    delivery::{DELIVERED, PART},
+    header as in_header, present, query, replies, sends,
     uploads::{Said, announce, byte_stream, page_limit},
 };
 use crate::{
+    body::ResponseBody,
     call::{Call, Outcome, at, json, ok},
     delivery::{self, Extra, Right, Validators, Verdict, evaluate, strong_tags},
     problem::Problem,
@@ -42,12 +47,16 @@ pub(super) const ROUTES: &[Route] = &[
         parameters: &[
             query("download", "save instead of show; its value is the name", schema::text),
             in_header("If-None-Match", "answer 304 if the client has these bytes", schema::text),
+            in_header("If-Modified-Since", "answer 304 if the bytes are not newer", schema::text),
+            in_header("If-Match", "only if the bytes have this ETag", schema::text),
+            in_header("If-Unmodified-Since", "only if the bytes are not newer", schema::text),
+            in_header("If-Range", "ranges only of the bytes with this ETag or date", schema::text),
             in_header("Range", "only a part of the bytes", schema::text),
         ],
         replies: &[
-            answers(200, "the bytes"),
-            answers(206, "the ranges asked for"),
-            answers(304, "the client has them"),
+            sends(200, "the bytes", "*/*", schema::bytes).with(DELIVERED),
+            sends(206, "the ranges asked for", "*/*", schema::bytes).with(PART),
+            answers(304, "the client has them").with(&["ETag", "Last-Modified", "Cache-Control"]),
         ],
         ..Route::new("GET", OBJECT, "object_read", |call| Box::pin(read(call)))
     },
@@ -62,13 +71,14 @@ pub(super) const ROUTES: &[Route] = &[
             query("filename", "the file's name at the client", schema::text),
             query("expires_at", "when the asset is to be deleted", schema::instant),
             in_header("If-Match", "only if the object there has this ETag", schema::text),
+            in_header("If-Unmodified-Since", "only if the object there is not newer", schema::text),
             in_header("If-None-Match", "`*`: only if nothing is there", schema::text),
             in_header("Content-Digest", "the body's digest (RFC 9530), checked", schema::text),
         ],
         payloads: &[Payload { content_type: "*/*", schema: schema::anything, optional: false }],
         replies: &[
-            replies(201, "created", || schema::named("Asset")),
-            replies(200, "replaced", || schema::named("Asset")),
+            replies(201, "created", || schema::named("Asset")).with(&["Location", "ETag"]),
+            replies(200, "replaced", || schema::named("Asset")).with(&["ETag"]),
         ],
         ..Route::new("PUT", OBJECT, "object_write", |call| Box::pin(write(call)))
     },
@@ -158,17 +168,22 @@ async fn write(call: Call) -> Outcome {
     announce(&mut incoming, call.headers())?;
     let condition = condition(&call, &bucket, &key).await?;
     let outcome = call.larder().put(incoming, condition, byte_stream(call.take_body())).await?;
+    Ok(stored(&call, &outcome))
+}
+
+/// The answer to bytes that were stored under a key.
+pub(super) fn stored(call: &Call, outcome: &PutOutcome) -> Response<ResponseBody> {
+    let asset = &outcome.asset;
     let status = if outcome.created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = json(status, &outcome.asset);
-    if let Ok(etag) = HeaderValue::from_str(&outcome.asset.etag) {
+    let mut response = json(status, asset);
+    if let Ok(etag) = HeaderValue::from_str(&asset.etag) {
         response.headers_mut().insert(header::ETAG, etag);
     }
     if outcome.created {
-        let path =
-            format!("/api/v1/buckets/{bucket}/objects/{}", larder_assets::links::encode_path(key.as_str()));
-        response = at(response, call.larder(), &path);
+        let key = larder_assets::links::encode_path(asset.key.as_str());
+        response = at(response, call.larder(), &format!("/api/v1/buckets/{}/objects/{key}", asset.bucket));
     }
-    Ok(response)
+    response
 }
 
 /// The condition of a write. What can't be checked in the instant of the write (dates, lists of

@@ -34,7 +34,7 @@ pub(super) const ROUTES: &[Route] = &[
         detail: "If the recipe changed, `backfill` is the job that makes the new variants of assets that are there; \
                  the old ones are served until then.",
         payloads: &[json_body(body)],
-        replies: &[replies(201, "made", put), replies(200, "replaced", put)],
+        replies: &[replies(201, "made", put).with(&["Location"]), replies(200, "replaced", put)],
         ..Route::new("PUT", PRESET, "preset_write", |call| Box::pin(write(call)))
     },
     Route {

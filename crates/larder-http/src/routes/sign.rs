@@ -6,13 +6,14 @@ use larder_assets::{
     Action,
     links::{OWN_KEY, encode_path},
 };
-use larder_core::{BucketName, ObjectKey, Timestamp};
+use larder_core::{BucketName, Code, Fault, ObjectKey, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Access, Route, json_body, replies};
 use crate::{
     call::{Call, Outcome, ok},
+    delivery,
     problem::Problem,
     schema::{self, Need},
 };
@@ -95,9 +96,13 @@ fn recipe(body: &Sign) -> Result<Option<String>, Problem> {
 async fn extension(call: &Call, body: &Sign, recipe: &str) -> Result<String, Problem> {
     let parsed = match &body.preset {
         Some(preset) => call.larder().recipe_of_preset(preset).await?,
-        None => recipe.parse::<larder_image::Recipe>().map_err(larder_core::Fault::from)?,
+        None => recipe.parse::<larder_image::Recipe>().map_err(Fault::from)?,
     };
     if let Some(extension) = &body.extension {
+        if !delivery::is_extension(extension) {
+            let fault = Fault::new(Code::InvalidRecipe, format!("pictures are not made as .{extension}"));
+            return Err(Problem::from(fault).remedy("name jpg, png, webp, avif or auto"));
+        }
         return Ok(extension.clone());
     }
     Ok(parsed.format().url_extension().to_owned())

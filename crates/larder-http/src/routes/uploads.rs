@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use larder_assets::{Accepted, Action, Door, Idempotency, Incoming, UploadQuery, UploadView};
 use larder_core::{BucketName, Code, Fault, ObjectKey, Timestamp, UploadId, limits::WAIT_MAX};
 use larder_store::{BoxError, ByteStream};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Map, Value};
 
 use super::{Access, Parameter, Payload, Route, digest, form, header as in_header, present, query, replies};
@@ -26,7 +26,8 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Upload one file, or several in one form",
         detail: "As a multipart form with a part `file`, or as a raw body whose parameters stand in the query. \
                  Parts may come in any order. Several parts `file` are a batch and answer `{items}`. The answer \
-                 means that the bytes are durable; the work that follows is watched at `Location`.",
+                 means that the bytes are durable; the work that follows is watched at `Location`. A batch of which no \
+                 file was taken is a problem, with what became of each as its `items`.",
         parameters: &[
             query("bucket", "the bucket; `media` unless given", schema::text),
             query("key", "the key; made from the bucket's template unless given", schema::text),
@@ -48,8 +49,9 @@ pub(super) const ROUTES: &[Route] = &[
             Payload { content_type: "*/*", schema: schema::anything, optional: false },
         ],
         replies: &[
-            replies(202, "acknowledged; `Location` tells what becomes of it", upload_or_items),
-            replies(201, "finished within `wait`", upload_schema),
+            replies(202, "acknowledged; `Location` tells what becomes of it", upload_or_items)
+                .with(&["Location"]),
+            replies(201, "finished within `wait`", upload_or_items).with(&["Location"]),
         ],
         ..Route::new("POST", "/api/v1/uploads", "upload_create", |call| Box::pin(create(call)))
     },
@@ -116,6 +118,7 @@ pub(super) struct Said {
     pub(super) tags: Option<String>,
     pub(super) metadata: Option<String>,
     pub(super) expires_at: Option<String>,
+    #[serde(default, deserialize_with = "wait_seconds")]
     pub(super) wait: Option<u64>,
 }
 
@@ -142,6 +145,17 @@ impl Said {
     }
 }
 
+/// `wait` of a query: what is longer than possible is refused at every route.
+pub(super) fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let seconds = Option::<u64>::deserialize(deserializer)?;
+    match seconds {
+        Some(seconds) if seconds > WAIT_MAX.as_secs() => {
+            Err(D::Error::custom(format!("wait is at most {} seconds", WAIT_MAX.as_secs())))
+        }
+        seconds => Ok(seconds),
+    }
+}
+
 fn split_tags(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
@@ -162,9 +176,6 @@ pub(super) fn parse_instant(text: &str) -> Result<Timestamp, Problem> {
 async fn create(call: Call) -> Outcome {
     let said: Said = call.query()?;
     let wait = said.wait.map(Duration::from_secs);
-    if wait.is_some_and(|wait| wait > WAIT_MAX) {
-        return Err(Problem::invalid(format!("wait is at most {} seconds", WAIT_MAX.as_secs())));
-    }
     let idempotency = idempotency(&call)?;
     if let Some(boundary) = form::boundary(call.headers())? {
         return form::take(call, said, &boundary, idempotency, wait).await;
@@ -213,7 +224,7 @@ pub(super) fn idempotency(call: &Call) -> Result<Option<Idempotency>, Problem> {
 pub(super) async fn answer(call: &Call, accepted: Accepted, wait: Option<Duration>) -> Outcome {
     let mut upload = accepted.upload;
     if let Some(wait) = wait {
-        upload = call.larder().wait(upload.id, wait).await?;
+        upload = waited(call, upload.id, wait).await?;
     }
     if let Some(fault) = failure(&upload) {
         return Err(fault.into());
@@ -222,8 +233,17 @@ pub(super) async fn answer(call: &Call, accepted: Accepted, wait: Option<Duratio
     Ok(located(call, &upload, status))
 }
 
+/// The upload when it has ended, when the time is over, or when the process begins to stop.
+pub(super) async fn waited(call: &Call, id: UploadId, wait: Duration) -> Result<UploadView, Problem> {
+    let larder = call.larder();
+    tokio::select! {
+        upload = larder.wait(id, wait) => Ok(upload?),
+        () = call.context.app.stopping().cancelled() => Ok(larder.upload(id).await?),
+    }
+}
+
 /// Why a finished upload came to nothing.
-fn failure(upload: &UploadView) -> Option<Fault> {
+pub(super) fn failure(upload: &UploadView) -> Option<Fault> {
     match (upload.status.as_str(), &upload.error) {
         ("failed", Some(fault)) => Some(fault.clone()),
         ("failed", None) => Some(Fault::internal(format!("the upload {} failed without a cause", upload.id))),
@@ -275,6 +295,7 @@ pub(super) fn page_limit(asked: Option<u32>) -> Result<u32, Problem> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ShowQuery {
+    #[serde(default, deserialize_with = "wait_seconds")]
     wait: Option<u64>,
 }
 
@@ -283,7 +304,7 @@ async fn show(call: Call) -> Outcome {
     let id: UploadId = call.id()?;
     let mut upload = readable(&call, id).await?;
     if let Some(seconds) = asked.wait {
-        upload = call.larder().wait(id, Duration::from_secs(seconds).min(WAIT_MAX)).await?;
+        upload = waited(&call, id, Duration::from_secs(seconds)).await?;
     }
     ok(&present::upload(&upload))
 }

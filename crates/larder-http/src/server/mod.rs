@@ -12,7 +12,7 @@ mod taken;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use larder_core::limits::{BODY_IDLE_MAX, HEADERS_WITHIN};
+use larder_core::limits::{BODY_IDLE_MAX, HEADERS_WITHIN, JSON_BYTES_MAX};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,8 @@ pub struct ServerLimits {
     /// Time within which a peer must take some bytes of an answer: any over HTTP/1.1, a chunk over
     /// HTTP/2.
     pub answer_stalled_max: Duration,
+    /// Bytes of a JSON body.
+    pub json_bytes_max: usize,
     /// Time that running requests get when the server stops.
     pub grace: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for ServerLimits {
             headers_within: HEADERS_WITHIN,
             body_idle_max: BODY_IDLE_MAX,
             answer_stalled_max: Duration::from_secs(60),
+            json_bytes_max: JSON_BYTES_MAX,
             grace: Duration::from_secs(20),
         }
     }

@@ -39,6 +39,7 @@ pub struct House {
 pub struct Plan {
     pub public_url: Option<&'static str>,
     pub admin_key: Option<&'static str>,
+    pub batch_items_max: Option<usize>,
     pub options: AppOptions,
 }
 
@@ -62,6 +63,7 @@ impl House {
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef0123456789abcdef").unwrap());
         settings.public_url = plan.public_url.map(|url| url.parse().unwrap());
         settings.admin_key = plan.admin_key.map(str::to_owned);
+        settings.batch_items_max = plan.batch_items_max.unwrap_or(settings.batch_items_max);
         settings.cpu_slots = 1;
         let larder = Larder::open(settings, catalog, Arc::new(store), ambient).await.unwrap();
         larder.declare(&[], &[]).await.unwrap();

@@ -155,6 +155,10 @@ impl Backend for Embedded {
         Ok(Bucket::clone(&*self.larder.put_bucket(name, policy).await?))
     }
 
+    async fn backfill(&self, bucket: &BucketName, preset: Option<&str>) -> Outcome<JobId> {
+        self.larder.backfill(bucket, preset).await
+    }
+
     async fn remove_bucket(&self, name: &BucketName) -> Outcome<()> {
         self.larder.remove_bucket(name).await
     }

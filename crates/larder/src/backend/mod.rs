@@ -113,6 +113,8 @@ pub trait Backend: Send + Sync {
     async fn bucket(&self, name: &BucketName) -> Outcome<Bucket>;
     /// Makes a bucket or replaces its rules.
     async fn put_bucket(&self, name: &BucketName, policy: BucketPolicy) -> Outcome<Bucket>;
+    /// Makes what a bucket's assets lack: of one preset, or of all.
+    async fn backfill(&self, bucket: &BucketName, preset: Option<&str>) -> Outcome<JobId>;
     /// Removes an empty bucket.
     async fn remove_bucket(&self, name: &BucketName) -> Outcome<()>;
     /// All presets.

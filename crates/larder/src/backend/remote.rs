@@ -231,6 +231,11 @@ impl Backend for Remote {
         self.ask(self.request(Method::PUT, &format!("/buckets/{name}")).json(&policy)).await
     }
 
+    async fn backfill(&self, bucket: &BucketName, preset: Option<&str>) -> Outcome<JobId> {
+        let request = self.request(Method::POST, &format!("/buckets/{bucket}/backfill"));
+        Ok(self.ask::<JobOf>(request.json(&json!({ "preset": preset }))).await?.job_id)
+    }
+
     async fn remove_bucket(&self, name: &BucketName) -> Outcome<()> {
         self.send(self.request(Method::DELETE, &format!("/buckets/{name}"))).await.map(drop)
     }

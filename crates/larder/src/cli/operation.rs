@@ -155,6 +155,14 @@ pub enum Bucket {
         #[arg(value_name = "FIELD=VALUE")]
         fields: Vec<KeyValue>,
     },
+    /// Make the variants that the bucket's assets lack
+    Backfill {
+        /// Name
+        name: String,
+        /// Only of this preset (default: all that the bucket makes)
+        #[arg(long, value_name = "PRESET")]
+        preset: Option<String>,
+    },
     /// Remove an empty bucket
     Rm {
         /// Name

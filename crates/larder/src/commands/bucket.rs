@@ -26,6 +26,12 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &cli::Bucke
             };
             print(context, &larder.put_bucket(&name, changed(policy, fields)?).await?)?;
         }
+        cli::Bucket::Backfill { name, preset } => {
+            let job = larder.backfill(&place::bucket(name)?, preset.as_deref()).await?;
+            output.answer(&json!({ "bucket": name, "job_id": job }), |output| {
+                output.line(format!("the variants that {name} lacks are made by job {job}"))
+            })?;
+        }
         cli::Bucket::Rm { name } => {
             larder.remove_bucket(&place::bucket(name)?).await?;
             output.answer(&json!({ "removed": name }), |output| output.line(format!("removed {name}")))?;

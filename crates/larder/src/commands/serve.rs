@@ -15,6 +15,7 @@ use crate::{
         banner::Banner,
         listener, log,
         open::{Opening, open},
+        open_files,
         presence::{Presence, Server},
         stop,
     },
@@ -30,6 +31,7 @@ const ACCEL_LOCATION: &str = "/.larder-files";
 pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> {
     let config = context.config(flags(arguments))?;
     log::start(&config.log)?;
+    open_files::raise_limit();
     let stopping = stop::on_signals()?;
     // The port first: that it is taken is known at once, and then nothing else is touched.
     let listener = listener::bind(config.listen).await?;
@@ -83,6 +85,7 @@ fn app_options(config: &Config) -> AppOptions {
     let limits = ServerLimits {
         headers_within: config.limits.headers_within.0,
         body_idle_max: config.limits.body_idle.0,
+        json_bytes_max: usize::try_from(config.limits.json_bytes.0).unwrap_or(usize::MAX),
         ..ServerLimits::default()
     };
     let sendfile = match config.delivery.sendfile {

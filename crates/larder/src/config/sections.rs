@@ -62,6 +62,8 @@ pub struct LimitsConfig {
     pub decode_memory: ByteSize,
     /// Files of one request, items of one batch operation.
     pub batch_items: usize,
+    /// Bytes of a JSON body.
+    pub json_bytes: ByteSize,
     /// Time within which a request's head must be complete.
     pub headers_within: Span,
     /// Time within which the next bytes of a body must arrive.
@@ -92,6 +94,7 @@ impl LimitsConfig {
             decode_time: never,
             decode_memory: none,
             batch_items: 0,
+            json_bytes: none,
             headers_within: never,
             body_idle: never,
             signed_url_life: never,

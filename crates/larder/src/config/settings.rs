@@ -276,6 +276,11 @@ pub const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.limits.batch_items),
     },
     Setting {
+        path: "limits.json_bytes", kind: Kind::Bytes, default: Some("1 MiB"), aliases: &[],
+        doc: "Largest JSON body of a request.",
+        set: |config, raw| raw.read_into(&mut config.limits.json_bytes),
+    },
+    Setting {
         path: "limits.headers_within", kind: Kind::Duration, default: Some("30s"), aliases: &[],
         doc: "Time within which a client must have sent the head of its request; slower ones are cut off.",
         set: |config, raw| raw.read_into(&mut config.limits.headers_within),
@@ -322,7 +327,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "delivery.sendfile", kind: Kind::Choice(&["off", "x-accel-redirect", "x-sendfile"]), default: Some("off"), aliases: &[],
-        doc: "Lets the web server in front send the bytes of local files: `x-accel-redirect` for nginx (internal location `/.larder-files/` on the store's root), `x-sendfile` for Apache and alike.",
+        doc: "Lets the web server in front send the bytes of local files: `x-accel-redirect` for nginx (internal location `/.larder-files/` on the store's root), `x-sendfile` for Apache and alike. [delivery.md](delivery.md) has the lines that the web server needs.",
         set: |config, raw| raw.read_into(&mut config.delivery.sendfile),
     },
     Setting {

@@ -5,6 +5,7 @@ pub mod banner;
 pub mod listener;
 pub mod log;
 pub mod open;
+pub mod open_files;
 pub mod presence;
 pub mod runtime;
 pub mod secret;
