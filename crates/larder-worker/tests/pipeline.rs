@@ -9,7 +9,7 @@ use larder_assets::{BucketPolicy, DeleteOptions, Larder, Secrets, Settings, Swee
 use larder_catalog::{Class, JobFilter, JobRecord, JobState, NewJob};
 use larder_core::Code;
 use larder_store::stream_of;
-use larder_testkit::faulty_store::{Operation, Rule};
+use larder_testkit::faulty_store::{Failure, Operation, Rule};
 use larder_worker::{Worker, WorkerOptions};
 
 #[tokio::test]
@@ -325,4 +325,19 @@ async fn one_sweep_forgets_all_that_is_old_enough() {
     let report = larder.sweep(&SweepOptions { targets: Vec::new(), dry_run: false }).await.unwrap();
     assert_eq!(report.history, JOBS as u64);
     assert!(larder.catalog().queue_counts().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn recovery_makes_a_move_durable_before_it_records_it() {
+    let home = Home::new().await;
+    let (larder, faults) = home.faulty_larder().await;
+    let mut file = incoming("media");
+    file.key = Some("a.jpg".parse().unwrap());
+    // As if the process had died between the move and its sync.
+    faults.add(Rule::on(Operation::Rename).times(1).fails_after_effect(Failure::Unavailable));
+    larder.put(file, WriteCondition::None, stream_of(photo(40, 30))).await.unwrap_err();
+    home.clock().advance(Duration::from_secs(60));
+    assert_eq!(larder.recover().await.unwrap().writes, 1);
+    assert!(faults.log().contains(&(Operation::Settle, "media/a.jpg".to_owned())), "{:?}", faults.log());
+    larder.read_original(&"media".parse().unwrap(), &"a.jpg".parse().unwrap()).await.unwrap();
 }

@@ -2,7 +2,7 @@
 //!
 //! A commit costs one sync of the write-ahead log, whatever it holds. Sixteen uploads that end at
 //! the same time therefore cost about one sync, not sixteen. Each transaction of a group runs in a
-//! savepoint of its own: one that fails or panics is rolled back alone.
+//! savepoint: one that fails or panics is rolled back alone.
 
 use std::{
     sync::Arc,
@@ -136,48 +136,60 @@ struct Broken {
     error: Error,
 }
 
-/// Runs each operation in its savepoint. Answers those that wait for the commit; those that failed
-/// have been answered already.
-async fn run(tx: &mut Tx, group: Vec<Box<dyn Operation>>) -> Result<Vec<Box<dyn Operation>>, Broken> {
+/// Runs each operation in a savepoint. Answers those that wait for the commit; those that failed have
+/// been answered already.
+async fn run(tx: &mut Tx, mut group: Vec<Box<dyn Operation>>) -> Result<Vec<Box<dyn Operation>>, Broken> {
+    if group.len() == 1
+        && let Some(operation) = group.pop()
+    {
+        return Ok(run_alone(tx, operation).await);
+    }
     let mut ran: Vec<Box<dyn Operation>> = Vec::with_capacity(group.len());
     let mut rest = group.into_iter();
-    while let Some(mut operation) = rest.next() {
-        let failure = match run_one(tx, operation.as_mut()).await {
-            Ok(Ok(())) => {
+    let mut marked = tx.control("SAVEPOINT operation").await;
+    loop {
+        if let Err(failure) = marked {
+            ran.extend(rest);
+            return Err(Broken { operations: ran, error: not_committed(failure) });
+        }
+        let Some(mut operation) = rest.next() else { return Ok(ran) };
+        let mark = tx.mark();
+        marked = match operation.run(tx).await {
+            Ok(()) => {
                 ran.push(operation);
-                continue;
+                match rest.len() {
+                    // The commit ends the last savepoint.
+                    0 => Ok(()),
+                    _ => tx.control("RELEASE operation; SAVEPOINT operation").await,
+                }
             }
-            Ok(Err(refusal)) => {
+            Err(refusal) => {
+                tx.forget_since(mark);
+                // The savepoint outlives this and serves the next operation.
+                let undone = tx.control("ROLLBACK TO operation").await;
+                // A full or failing disk rolls back the whole transaction (SQLite, "Response To Errors
+                // Within A Transaction"): the savepoint is gone, and the operation's error tells why.
+                let undone =
+                    undone.map_err(|error| if refusal.is_transient() { refusal.clone() } else { error });
                 operation.settle(Err(refusal));
-                continue;
+                undone
             }
-            Err(failure) => failure,
         };
-        ran.push(operation);
-        ran.extend(rest);
-        return Err(Broken { operations: ran, error: not_committed(failure) });
     }
-    Ok(ran)
 }
 
-/// The outer error is the transaction's, the inner one the operation's own.
-async fn run_one(tx: &mut Tx, operation: &mut dyn Operation) -> Result<Result<()>> {
+/// Runs the only operation of a group, which needs no savepoint: without it nothing is committed, and
+/// the end of the transaction undoes what it did.
+async fn run_alone(tx: &mut Tx, mut operation: Box<dyn Operation>) -> Vec<Box<dyn Operation>> {
     let mark = tx.mark();
-    tx.control("SAVEPOINT operation").await?;
-    let outcome = operation.run(tx).await;
-    match &outcome {
-        Ok(()) => tx.control("RELEASE operation").await?,
+    match operation.run(tx).await {
+        Ok(()) => vec![operation],
         Err(refusal) => {
             tx.forget_since(mark);
-            let undone = tx.control("ROLLBACK TO operation; RELEASE operation").await;
-            // A full or failing disk rolls back the whole transaction (SQLite, "Response To Errors
-            // Within A Transaction"): the savepoint is gone, and the operation's error tells why.
-            if let Err(error) = undone {
-                return Err(if refusal.is_transient() { refusal.clone() } else { error });
-            }
+            operation.settle(Err(refusal));
+            Vec::new()
         }
     }
-    Ok(outcome)
 }
 
 /// Nothing of a group whose commit failed is stored; its callers may try again.

@@ -4,7 +4,8 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use larder_core::Ambient;
 use sqlx::{
-    PgConnection, PgPool, Row as _,
+    Connection as _, PgConnection, PgPool, Row as _,
+    pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
@@ -21,6 +22,9 @@ const CONNECTIONS_MAX: u32 = 12;
 
 /// How long a caller waits for a connection.
 const CONNECTION_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long after its last use a connection is taken for alive. Shorter than a server takes to restart.
+const TRUSTED_FOR: Duration = Duration::from_secs(5);
 
 /// The channel on which workers of other processes hear of new jobs.
 const JOBS_CHANNEL: &str = "larder_jobs";
@@ -42,6 +46,8 @@ impl PostgresDb {
             .max_connections(CONNECTIONS_MAX)
             .acquire_timeout(CONNECTION_WAIT_MAX)
             .after_connect(|connection, _| Box::pin(prepare(connection)))
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| Box::pin(is_usable(connection, metadata)))
             .connect_with(options)
             .await?;
         let mut connection = pool.acquire().await?;
@@ -132,6 +138,15 @@ async fn prepare(connection: &mut PgConnection) -> sqlx::Result<()> {
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// Whether a connection of the pool still leads to the server: asked only of one that was idle, because
+/// the question takes a round trip, as long as most reads.
+async fn is_usable(connection: &mut PgConnection, metadata: PoolConnectionMetadata) -> sqlx::Result<bool> {
+    if metadata.idle_for > TRUSTED_FOR {
+        connection.ping().await?;
+    }
+    Ok(true)
 }
 
 /// An acknowledged upload has to survive a crash of the server.

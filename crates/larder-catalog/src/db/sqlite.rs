@@ -104,6 +104,8 @@ impl SqliteFile {
         SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .acquire_timeout(BUSY_WAIT_MAX)
+            // A file does not go away as a server does, and the question costs as much as a read.
+            .test_before_acquire(false)
             .connect_lazy_with(options)
     }
 
