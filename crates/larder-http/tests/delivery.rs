@@ -4,6 +4,7 @@ mod support;
 
 use http::Method;
 use larder_assets::Action;
+use serde_json::json;
 use support::{House, pictures};
 
 /// A house with `media/a/b.jpg`, and the file's bytes.
@@ -269,4 +270,15 @@ async fn nginx_is_told_where_the_file_lies() {
     assert!(answer.body.is_empty());
     assert_eq!(std::fs::read(answer.header("x-sendfile")).unwrap(), picture);
     assert_eq!(answer.header("content-type"), "image/jpeg");
+}
+
+#[tokio::test]
+async fn an_original_that_tells_its_place_and_cannot_be_stripped_is_not_served() {
+    let house = House::new().await;
+    let policy = json!({ "visibility": "public", "gps": "strip" });
+    house.ask(Method::PUT, "/api/v1/buckets/shy").json(&policy).send().await.is(201);
+    house.store("shy", "a.tif", &pictures::tiff_with_a_place()).await;
+    house.get("/m/shy/a.tif").stranger().send().await.refused(403, "forbidden");
+    house.store("shy", "b.jpg", &pictures::jpeg(8, 8)).await;
+    house.get("/m/shy/b.jpg").stranger().send().await.is(200);
 }

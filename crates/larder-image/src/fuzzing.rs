@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A target: its name, and what it does with an input.
-pub type Target = (&'static str, fn(&[u8]));
+type Target = (&'static str, fn(&[u8]));
 
 /// Every target by its name, which is also the folder of its saved files.
 pub const TARGETS: &[Target] = &[
@@ -90,11 +90,43 @@ fn recipe(bytes: &[u8]) {
     assert!(recipe.as_str().bytes().all(allowed));
 }
 
+/// Walks through a stripped JPEG without what strips it.
+fn jpeg_is_bare(bytes: &[u8]) {
+    let mut rest = &bytes[2..];
+    loop {
+        let &[0xFF, marker, ref after @ ..] = rest else { panic!("bytes between the segments") };
+        if marker == 0xD9 {
+            assert!(after.is_empty(), "something follows the end mark");
+            return;
+        }
+        let length = usize::from(u16::from_be_bytes([after[0], after[1]]));
+        let content = &after[2..length];
+        let bare = match marker {
+            0xC0..=0xC7 | 0xC9..=0xCF | 0xDA..=0xDD => true,
+            0xE0 => content.starts_with(b"JFIF\0") && content.len() == 14 && content.ends_with(&[0, 0]),
+            0xE1 => content.len() == 32 && content.starts_with(b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"),
+            0xE2 => content.starts_with(b"ICC_PROFILE\0"),
+            0xEE => content.starts_with(b"Adobe") && content.len() <= 12,
+            _ => false,
+        };
+        assert!(bare, "segment {marker:02x} remains");
+        rest = &after[length..];
+        if marker == 0xDA {
+            let is_mark = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF);
+            let end = rest.windows(2).position(is_mark);
+            rest = &rest[end.unwrap_or_else(|| panic!("a scan without end"))..];
+        }
+    }
+}
+
 fn strip(bytes: &[u8]) {
     if let Ok(Some(stripped)) = strip_metadata(bytes) {
         assert_eq!(strip_metadata(&stripped), Ok(None), "stripping twice changes something");
         if let Ok(inspection) = inspect(&stripped, &LIMITS) {
             assert!(!inspection.has_gps);
+            if inspection.format == Format::Jpeg {
+                jpeg_is_bare(&stripped);
+            }
         }
     }
 }

@@ -68,9 +68,14 @@ pub struct FormatKind {
     pub(crate) decode: fn(&[u8], &Inspection, Deadline) -> Result<Picture, Error>,
     /// Walks through the frames of an animation, where the format has any.
     pub(crate) animate: Option<Animate>,
+    /// Copies a file without its metadata, where that can be done without a decode.
+    pub(crate) strip: Option<Strip>,
     /// How to encode, where that is offered.
     pub(crate) encode: Option<Encode>,
 }
+
+/// A copy of a file that says nothing but how the picture looks; stripped again, it stays the same.
+pub(crate) type Strip = fn(&[u8]) -> Result<Vec<u8>, Error>;
 
 /// Width and height, where the bytes already show them.
 pub(crate) type Size = fn(&[u8]) -> Result<Option<(u32, u32)>, Error>;

@@ -30,6 +30,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
+    strip: None,
     encode: Some(Encode {
         version: "ravif 0.13 speed 10",
         alpha: true,

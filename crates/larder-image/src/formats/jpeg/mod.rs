@@ -1,6 +1,7 @@
 //! JPEG: decoded by zune-jpeg in its strict mode, encoded by jpeg-encoder.
 
 pub(crate) mod header;
+mod strip;
 
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use zune_jpeg::JpegDecoder;
@@ -26,6 +27,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
+    strip: Some(strip::strip),
     encode: Some(Encode {
         version: "jpeg-encoder 0.7",
         alpha: false,

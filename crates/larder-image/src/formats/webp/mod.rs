@@ -2,6 +2,7 @@
 
 mod libwebp;
 pub(crate) mod riff;
+mod strip;
 
 use super::canvas::{Canvas, Patch};
 use super::{Encode, Format, FormatKind, Frame};
@@ -21,6 +22,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: Some(animate),
+    strip: Some(strip::strip),
     encode: Some(Encode {
         version: "libwebp 1.6",
         alpha: true,
@@ -51,6 +53,7 @@ fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
     let mut inspection = Inspection::still(Format::Webp, size);
     inspection.has_alpha = features.has_alpha;
     let (mut frames, mut lossless, mut largest) = (0, features.lossless, 0);
+    let mut turned = false;
     for chunk in riff::chunks(bytes)? {
         let chunk = chunk?;
         match &chunk.name {
@@ -58,8 +61,11 @@ fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
                 // Some writers begin the block as it begins in JPEG.
                 let block = chunk.content.strip_prefix(b"Exif\0\0").unwrap_or(chunk.content);
                 let exif = exif::read(block);
-                (inspection.orientation, inspection.has_gps) =
-                    (exif.orientation, inspection.has_gps || exif.has_gps);
+                if !turned {
+                    inspection.orientation = exif.orientation;
+                }
+                turned = true;
+                inspection.has_gps |= exif.has_gps;
             }
             b"XMP " => inspection.has_gps |= crate::metadata::xmp_tells_place(chunk.content),
             b"ICCP" => inspection.has_icc = true,
