@@ -178,6 +178,22 @@ impl<'a> Header<'a> {
     }
 }
 
+/// Whether segments of known kinds follow one another up to the first scan with nothing between them,
+/// so that no two decoders can see different headers in the file.
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    let mut position = 2;
+    loop {
+        let segment = bytes.get(position..).and_then(|rest| rest.first_chunk::<2>());
+        match (segment, u16_be(bytes, position + 2)) {
+            (Some([0xFF, 0xDA]), _) => return true,
+            (Some([0xFF, 0xC0..=0xCF | 0xDB | 0xDD | 0xE0..=0xEF | 0xFE]), Some(length @ 2..)) => {
+                position += 2 + usize::from(length);
+            }
+            _ => return false,
+        }
+    }
+}
+
 /// The bytes from the first scan's marker up to and with the end mark; `None` if there is no end mark.
 ///
 /// It cannot occur within a scan's data, where `FF` is always followed by `00` or a restart mark; the
