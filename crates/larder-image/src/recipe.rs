@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::formats::{Encode, FORMATS, Format};
 use crate::picture::Picture;
 use crate::plan::Plan;
-use crate::steps::{self, STEPS, Step};
+use crate::steps::{self, STEPS, Step, Work};
 use crate::{Error, Orientation};
 
 /// Longest text of a recipe, in bytes. Every step once with its longest argument takes half of it.
@@ -227,18 +227,18 @@ impl Recipe {
         for step in self.steps.iter() {
             step.plan(&mut plan, source)?;
         }
-        plan.check_growth(source)?;
+        plan.check_growth(size)?;
         Ok(plan)
     }
 
     /// The resized and upright picture after every step that changes its pixels.
-    pub(crate) fn retouch(&self, picture: Picture) -> Result<Picture, Error> {
-        self.steps.iter().try_fold(picture, |picture, step| step.retouch(picture))
+    pub(crate) fn retouch(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
+        self.steps.iter().try_fold(picture, |picture, step| step.retouch(picture, work))
     }
 
     /// The picture with its margins after every step that lays something under or over it.
-    pub(crate) fn compose(&self, picture: Picture) -> Result<Picture, Error> {
-        self.steps.iter().try_fold(picture, |picture, step| step.compose(picture))
+    pub(crate) fn compose(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
+        self.steps.iter().try_fold(picture, |picture, step| step.compose(picture, work))
     }
 }
 

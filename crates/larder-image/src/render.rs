@@ -6,6 +6,7 @@
 
 mod animation;
 mod cascade;
+mod memory;
 
 use crate::formats::{Encode, Format};
 use crate::guard::guarded;
@@ -14,8 +15,10 @@ use crate::pixels::{compose, orient};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
+use crate::steps::Work;
 use crate::{Deadline, Error, icc};
 use cascade::Cascade;
+pub(crate) use memory::Costs;
 
 /// An encoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub(crate) fn render(
     // Largest first; what can't be planned comes last and is answered with its error.
     let mut order: Vec<usize> = (0..recipes.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(plans[index].as_ref().map_or(0, Plan::scaled_pixels)));
+    let costs = decoded.costs(recipes);
     let converts_early = !recipes.iter().any(Recipe::keeps_profile);
     let mut cascade = Cascade::new(decoded.picture(), converts_early);
     let mut results: Vec<Result<Rendition, Error>> =
@@ -49,6 +53,7 @@ pub(crate) fn render(
         let recipe = &recipes[index];
         results[index] = plans[index].clone().and_then(|plan| {
             deadline.check()?;
+            costs.check(index)?;
             let format = recipe.format().resolve(decoded.format(), decoded.stays_animated(recipe));
             guarded(format, || match decoded.stays_animated(recipe) {
                 true => animation::render(decoded, recipe, &plan, deadline),
@@ -79,7 +84,7 @@ fn still(
     let encode = encoder(format)?;
     check_side(plan.output_size(), format, encode)?;
     let scaled = cascade.scaled(plan)?;
-    let picture = finish(scaled, recipe, plan, encode.alpha)?;
+    let picture = finish(scaled, recipe, &Work { deadline, plan }, encode.alpha)?;
     deadline.check()?;
     let (width_px, height_px) = (picture.width(), picture.height());
     let bytes = (encode.still)(&picture, recipe.quality(), deadline)?;
@@ -103,15 +108,16 @@ fn check_side((width, height): (u32, u32), format: Format, encode: &Encode) -> R
 }
 
 /// What is done after the resize: turning, effects, colours, margins, what lies under all of it.
-fn finish(scaled: Picture, recipe: &Recipe, plan: &Plan, alpha: bool) -> Result<Picture, Error> {
-    let upright = orient::orient(scaled, plan.orientation);
-    let mut picture = recipe.retouch(upright)?;
+fn finish(scaled: Picture, recipe: &Recipe, work: &Work<'_>, alpha: bool) -> Result<Picture, Error> {
+    let upright = orient::orient(scaled, work.plan.orientation);
+    let mut picture = recipe.retouch(upright, work)?;
+    work.deadline.check()?;
     if !recipe.keeps_profile() {
         picture = icc::to_srgb(picture)?;
     }
-    if let Some(canvas) = plan.canvas {
+    if let Some(canvas) = work.plan.canvas {
         picture = compose::pad(picture, canvas);
     }
-    picture = recipe.compose(picture)?;
+    picture = recipe.compose(picture, work)?;
     Ok(if alpha { picture.without_idle_alpha() } else { compose::flatten(picture, [255; 3]) })
 }

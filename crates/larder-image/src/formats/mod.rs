@@ -111,9 +111,49 @@ pub(crate) struct Encode {
     /// Place among the formats that are chosen by `Accept` when a client names them, the smallest
     /// output first; `None` for formats that every client shows.
     pub negotiated: Option<u8>,
+    /// Bytes of memory that encoding takes beside the picture, what it writes included; for an
+    /// animation, from its first frame to its last. By measurement, with room for hard pictures.
+    pub memory_bytes: fn(&Load) -> u64,
     /// Encodes one picture; its profile, if it still has one, is embedded. Encoders that can be
     /// interrupted stop at the deadline.
     pub still: fn(&Picture, Quality, Deadline) -> Result<Vec<u8>, Error>,
+}
+
+/// What is to be encoded, as far as it decides about memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Pixels of a frame.
+    pub pixels: u64,
+    pub alpha: bool,
+    pub quality: Quality,
+    pub frames: u32,
+}
+
+/// Begins an animation of this size that plays so often (0 = for ever).
+pub(crate) type Start = fn((u32, u32), u32, Quality) -> Result<Box<dyn AnimationEncoder>, Error>;
+
+/// Encodes an animation frame by frame.
+pub(crate) trait AnimationEncoder {
+    /// Adds a frame of the animation's size; the profile of the last one is embedded.
+    fn add(&mut self, picture: &Picture, duration_ms: u32) -> Result<(), Error>;
+
+    /// The file.
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, Error>;
+}
+
+/// What a format can express of a picture, for help texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputTraits {
+    /// The quality where a recipe does not say; `None` for a format that loses nothing.
+    pub quality: Option<u8>,
+    /// Whether `quality:lossless` can be asked for.
+    pub lossless: bool,
+    /// Whether transparency can be expressed.
+    pub alpha: bool,
+    /// Whether a colour profile can be embedded.
+    pub profile: bool,
+    /// Whether an animation stays one.
+    pub animation: bool,
 }
 
 impl Format {

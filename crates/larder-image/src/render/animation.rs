@@ -3,11 +3,11 @@
 use super::{check_side, encoder, finish};
 use crate::formats::webp::AnimationEncoder;
 use crate::formats::{Format, Frame};
-use crate::picture::Picture;
 use crate::pixels::resize::resize;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
+use crate::steps::Work;
 use crate::{Deadline, Error, Rendition};
 
 /// Walks through the animation and writes every frame as the plan of the first one says, so that the
@@ -31,9 +31,8 @@ pub(super) fn render(
     let mut frames = 0;
     animate(bytes, decoded.inspection(), deadline, &mut |frame: Frame<'_>| {
         deadline.check()?;
-        let scaled_size = plan.orientation.inverse().apply_to_size(plan.scaled_size());
-        let scaled: Picture = resize(&mut resizer, frame.picture, plan.region, scaled_size)?;
-        let picture = finish(scaled, recipe, plan, encode.alpha)?;
+        let scaled = resize(&mut resizer, frame.picture, plan.region, plan.stored_scaled_size())?;
+        let picture = finish(scaled, recipe, &Work { deadline, plan }, encode.alpha)?;
         frames += 1;
         animation.add(&picture, frame.duration_ms)
     })?;

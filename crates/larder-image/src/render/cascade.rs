@@ -34,7 +34,7 @@ impl<'a> Cascade<'a> {
 
     /// The plan's region at the plan's size, not yet turned.
     pub fn scaled(&mut self, plan: &Plan) -> Result<Picture, Error> {
-        let size = plan.orientation.inverse().apply_to_size(plan.scaled_size());
+        let size = plan.stored_scaled_size();
         let level = self.levels.iter().filter(|level| level.is_enough_for(plan.region, size));
         let scaled = match level.min_by_key(|level| level.picture.pixels().len()) {
             Some(level) => {
@@ -43,9 +43,10 @@ impl<'a> Cascade<'a> {
             }
             None => resize(&mut self.resizer, self.source, plan.region, size)?,
         };
+        // What the resizer keeps for the next time would be held while this one is encoded.
+        self.resizer.reset_internal_buffers();
         let scaled = if self.converts_early { icc::to_srgb(scaled)? } else { scaled };
-        let shrinks = f64::from(size.0) < plan.region.width && f64::from(size.1) < plan.region.height;
-        if shrinks {
+        if plan.shrinks() {
             self.levels.push(Level { region: plan.region, picture: scaled.clone() });
         }
         Ok(scaled)
@@ -103,7 +104,7 @@ mod tests {
     }
 
     fn plan(source: &Picture, size: (u32, u32)) -> Plan {
-        let mut plan = Plan::new(source, Orientation::UPRIGHT);
+        let mut plan = Plan::new((source.width(), source.height()), Orientation::UPRIGHT);
         plan.scale_to(size);
         plan
     }

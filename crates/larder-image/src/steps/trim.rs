@@ -34,9 +34,10 @@ impl fmt::Display for Trim {
 }
 
 impl Step for Trim {
-    fn plan(&self, plan: &mut Plan, source: &Picture) -> Result<(), Error> {
-        if let Some(content) = content_box(source, self.tolerance) {
-            plan.region = content;
+    fn plan(&self, plan: &mut Plan, source: Option<&Picture>) -> Result<(), Error> {
+        match source {
+            Some(source) => plan.region = content_box(source, self.tolerance).unwrap_or(plan.region),
+            None => plan.is_bound = true,
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         profile: false,
         animation: false,
         negotiated: Some(1),
+        memory_bytes: |load| load.pixels * 110 + (16 << 20),
         still: encode,
     }),
 };

@@ -37,6 +37,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         profile: true,
         animation: false,
         negotiated: None,
+        memory_bytes: |load| load.pixels * 4 + (1 << 20),
         still: encode,
     }),
 };

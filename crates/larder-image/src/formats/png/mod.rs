@@ -37,6 +37,8 @@ pub(super) const KIND: FormatKind = FormatKind {
         profile: true,
         animation: false,
         negotiated: None,
+        // What it writes, and the pixels as indices of a palette.
+        memory_bytes: |load| load.pixels * 10 + (1 << 20),
         still: encode,
     }),
 };

@@ -32,6 +32,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         profile: true,
         animation: true,
         negotiated: Some(2),
+        memory_bytes: encode_memory_bytes,
         still: encode,
     }),
 };
@@ -205,6 +206,19 @@ fn frame_picture(frame: &riff::Frame<'_>, deadline: Deadline) -> Result<Picture,
     }
     let features = Features { has_alpha: true, ..features };
     libwebp::decode(data, features, deadline)
+}
+
+/// libwebp keeps a picture as YUV and as what it codes it as; alpha and pictures without loss, as ARGB
+/// with the chains in which it looks for what repeats; of an animation the frames before and after too.
+fn encode_memory_bytes(load: &Load) -> u64 {
+    let per_pixel = match load.quality {
+        Quality::Lossy(_) if !load.alpha => 16,
+        Quality::Lossy(_) => 40,
+        Quality::Lossless => 60,
+    };
+    let frames = u64::from(load.frames);
+    let written = if frames > 1 { load.pixels * frames / 4 + load.pixels * 24 } else { 0 };
+    load.pixels * per_pixel + written + (2 << 20)
 }
 
 fn encode(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
