@@ -5,31 +5,30 @@
 use std::time::Duration;
 
 use crate::{
-    Deadline, Error, Format, ImageLimits, Recipe, RecipeRef, Source, inspect, inspect_head, strip_metadata,
+    Deadline, Error, FORMATS, Format, ImageLimits, Recipe, RecipeRef, Source, inspect, inspect_head,
+    strip_metadata,
 };
 
 /// A target: its name, and what it does with an input.
 type Target = (&'static str, fn(&[u8]));
 
-/// Every target by its name, which is also the folder of its saved files.
-pub const TARGETS: &[Target] = &[
-    ("jpeg", |bytes| image(Format::Jpeg, bytes)),
-    ("png", |bytes| image(Format::Png, bytes)),
-    ("gif", |bytes| image(Format::Gif, bytes)),
-    ("webp", |bytes| image(Format::Webp, bytes)),
-    ("avif", |bytes| image(Format::Avif, bytes)),
-    ("tiff", |bytes| image(Format::Tiff, bytes)),
-    ("bmp", |bytes| image(Format::Bmp, bytes)),
-    ("recipe", recipe),
-    ("strip_metadata", strip),
-];
+/// The targets beside those of each format.
+const OTHERS: &[Target] = &[("recipe", recipe), ("strip_metadata", strip)];
+
+/// The names of all targets, which are also the folders of their saved files.
+pub fn targets() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|kind| kind.name).chain(OTHERS.iter().map(|target| target.0))
+}
 
 /// Runs the target of this name.
 ///
 /// # Panics
 /// If there is none, or if the bytes break a promise.
 pub fn run(name: &str, bytes: &[u8]) {
-    let target = TARGETS.iter().find(|target| target.0 == name);
+    if let Some(format) = Format::named(name) {
+        return image(format, bytes);
+    }
+    let target = OTHERS.iter().find(|target| target.0 == name);
     target.unwrap_or_else(|| panic!("no target {name}")).1(bytes);
 }
 

@@ -36,7 +36,7 @@ mod steps;
 pub use deadline::Deadline;
 pub use describe::Description;
 pub use error::Error;
-pub use formats::{FORMATS, Format, FormatKind, encoder_version};
+pub use formats::{FORMATS, Format, FormatKind, OutputTraits, encoder_version};
 pub use inspect::{HeadSummary, Inspection, inspect, inspect_head};
 pub use metadata::strip_metadata;
 pub use orientation::Orientation;

@@ -66,9 +66,11 @@ impl OutputFormat {
     pub fn resolve(self, source: Format, animated: bool) -> Format {
         match self {
             Self::In(format) => format,
-            Self::Source if animated => Format::animated(),
-            Self::Source if source.can_encode() => source,
-            Self::Source => Format::Png,
+            Self::Source => match Format::animated().filter(|_| animated) {
+                Some(moves) => moves,
+                None if source.can_encode() => source,
+                None => Format::Png,
+            },
         }
     }
 
@@ -94,7 +96,7 @@ impl OutputFormat {
 
     /// Whether an animation can stay one.
     fn animates(self) -> bool {
-        self.encode().is_none_or(|encode| encode.animation)
+        self.encode().is_none_or(|encode| encode.animate.is_some())
     }
 
     /// Whether a colour profile can be kept.
@@ -321,10 +323,17 @@ fn settle_quality(format: OutputFormat, asked: Option<Quality>) -> Result<Qualit
         None => Ok(own),
         Some(_) if own == Quality::Lossless => Ok(own),
         Some(Quality::Lossless) if !format.has_lossless() => Err(Error::recipe(format!(
-            "quality:lossless is not possible with format:{format}; use webp or png"
+            "quality:lossless is not possible with format:{format}; use {}",
+            lossless_names()
         ))),
         Some(quality) => Ok(quality),
     }
+}
+
+/// The formats that can be without loss, for remedies.
+fn lossless_names() -> String {
+    let names = OutputFormat::all().filter(|format| format.has_lossless()).map(OutputFormat::name);
+    names.collect::<Vec<_>>().join(" or ")
 }
 
 impl fmt::Display for Recipe {
@@ -436,7 +445,7 @@ mod tests {
         assert_eq!(printed("format:png,quality:85"), "format:png,quality:lossless");
         assert_eq!(printed("format:png"), "format:png,quality:lossless");
         assert_eq!(printed("quality:lossless"), "format:webp,quality:lossless");
-        assert!(refusal("format:jpeg,quality:lossless").contains("webp or png"));
+        assert!(refusal("format:jpeg,quality:lossless").contains("png or webp"));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) fn render(
             costs.check(index)?;
             let format = recipe.format().resolve(decoded.format(), decoded.stays_animated(recipe));
             guarded(format, || match decoded.stays_animated(recipe) {
-                true => animation::render(decoded, recipe, &plan, deadline),
+                true => animation::render(decoded, recipe, &plan, format, deadline),
                 false => still(&mut cascade, recipe, &plan, format, deadline),
             })
         });

@@ -167,8 +167,14 @@ async fn source_type(context: &Context, asked: &Asked<'_>) -> Result<String, Fau
 fn format_of_extension(extension: &str) -> Result<OutputFormat, Fault> {
     FileType::of_extension(extension).and_then(|known| OutputFormat::named(known.name)).ok_or_else(|| {
         Fault::new(Code::InvalidRecipe, format!("pictures are not made as .{extension}"))
-            .remedy("end the URL in .jpg, .png, .webp, .avif or .auto")
+            .remedy(format!("end the URL in {}", extensions()))
     })
+}
+
+/// What a picture's URL may end in.
+fn extensions() -> String {
+    let all: Vec<String> = OutputFormat::all().map(|format| format!(".{}", format.url_extension())).collect();
+    all.join(", ")
 }
 
 #[cfg(test)]
@@ -213,5 +219,6 @@ mod tests {
         }
         assert_eq!(format_of_extension("exe").unwrap_err().code, Code::InvalidRecipe);
         assert_eq!(format_of_extension("svg").unwrap_err().code, Code::InvalidRecipe);
+        assert_eq!(extensions(), ".jpg, .png, .webp, .avif, .auto");
     }
 }

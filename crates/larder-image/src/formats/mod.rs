@@ -206,12 +206,12 @@ impl Format {
 
     /// Whether an animation stays one in this format.
     pub fn animates(self) -> bool {
-        self.kind().encode.as_ref().is_some_and(|encode| encode.animation)
+        self.kind().encode.as_ref().is_some_and(|encode| encode.animate.is_some())
     }
 
     /// The format that animations are kept in: the first that can.
-    pub(crate) fn animated() -> Self {
-        FORMATS.iter().map(|kind| kind.format).find(|format| format.animates()).unwrap_or(Self::Webp)
+    pub(crate) fn animated() -> Option<Self> {
+        FORMATS.iter().map(|kind| kind.format).find(|format| format.animates())
     }
 
     pub(crate) fn decodable_names() -> String {
@@ -220,6 +220,17 @@ impl Format {
 }
 
 impl FormatKind {
+    /// What outputs in this format can have; `None` if there are none.
+    pub fn output(&self) -> Option<OutputTraits> {
+        self.encode.as_ref().map(|encode| OutputTraits {
+            quality: encode.quality,
+            lossless: encode.lossless,
+            alpha: encode.alpha,
+            profile: encode.profile,
+            animation: encode.animate.is_some(),
+        })
+    }
+
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         FORMATS.iter().find(|kind| kind.name == name)
     }

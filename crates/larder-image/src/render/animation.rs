@@ -1,7 +1,6 @@
 //! Animations, frame by frame.
 
 use super::{check_side, encoder, finish};
-use crate::formats::webp::AnimationEncoder;
 use crate::formats::{Format, Frame};
 use crate::pixels::resize::resize;
 use crate::plan::Plan;
@@ -16,17 +15,18 @@ pub(super) fn render(
     decoded: &Decoded,
     recipe: &Recipe,
     plan: &Plan,
+    format: Format,
     deadline: Deadline,
 ) -> Result<Rendition, Error> {
     let kind = decoded.format().kind();
     let (Some(animate), Some(bytes)) = (kind.animate, decoded.animation()) else {
         return Err(Error::internal("decoded without the recipe that keeps the animation"));
     };
-    let format = Format::Webp;
     let encode = encoder(format)?;
+    let start = encode.animate.ok_or_else(|| Error::internal("the format does not move"))?;
     let size = plan.output_size();
     check_side(size, format, encode)?;
-    let mut animation = AnimationEncoder::new(size, decoded.inspection().loops, recipe.quality())?;
+    let mut animation = start(size, decoded.inspection().loops, recipe.quality())?;
     let mut resizer = fast_image_resize::Resizer::new();
     let mut frames = 0;
     animate(bytes, decoded.inspection(), deadline, &mut |frame: Frame<'_>| {

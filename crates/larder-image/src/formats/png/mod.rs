@@ -35,7 +35,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         quality: None,
         lossless: true,
         profile: true,
-        animation: false,
+        animate: None,
         negotiated: None,
         // What it writes, and the pixels as indices of a palette.
         memory_bytes: |load| load.pixels * 10 + (1 << 20),

@@ -5,7 +5,7 @@ pub(crate) mod riff;
 mod strip;
 
 use super::canvas::{Canvas, Patch};
-use super::{Encode, Format, FormatKind, Frame};
+use super::{AnimationEncoder, Encode, Format, FormatKind, Frame, Load};
 use crate::picture::{Channels, Picture};
 use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection, exif, icc};
@@ -30,7 +30,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         quality: Some(85),
         lossless: true,
         profile: true,
-        animation: true,
+        animate: Some(start),
         negotiated: Some(2),
         memory_bytes: encode_memory_bytes,
         still: encode,
@@ -247,19 +247,17 @@ fn with_profile(encoded: &[u8], profile: &[u8]) -> Result<Vec<u8>, Error> {
     riff::write(first.into_iter().chain(rest))
 }
 
-/// Encodes an animation frame by frame.
-pub(crate) struct AnimationEncoder {
+struct Frames {
     animation: Animation,
     profile: Option<std::sync::Arc<[u8]>>,
 }
 
-impl AnimationEncoder {
-    /// `loops` 0 = for ever.
-    pub fn new(size: (u32, u32), loops: u32, quality: Quality) -> Result<Self, Error> {
-        Ok(Self { animation: Animation::new(size, loops, quality)?, profile: None })
-    }
+fn start(size: (u32, u32), loops: u32, quality: Quality) -> Result<Box<dyn AnimationEncoder>, Error> {
+    Ok(Box::new(Frames { animation: Animation::new(size, loops, quality)?, profile: None }))
+}
 
-    pub fn add(&mut self, picture: &Picture, duration_ms: u32) -> Result<(), Error> {
+impl AnimationEncoder for Frames {
+    fn add(&mut self, picture: &Picture, duration_ms: u32) -> Result<(), Error> {
         self.profile.clone_from(&picture.profile);
         match picture.channels() {
             Channels::Grey => self.animation.add(&picture.clone().into_rgb(), duration_ms),
@@ -267,7 +265,7 @@ impl AnimationEncoder {
         }
     }
 
-    pub fn finish(self) -> Result<Vec<u8>, Error> {
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, Error> {
         let encoded = self.animation.finish()?;
         match &self.profile {
             Some(profile) => with_profile(&encoded, profile),
