@@ -31,6 +31,9 @@ impl Region {
 pub(crate) struct Plan {
     /// The part of the stored picture that is used.
     pub region: Region,
+    /// What was cut out of the stored picture, in whole pixels: nothing beyond it shines into the part,
+    /// which may be smaller.
+    pub bounds: Region,
     /// How that part is turned to be shown.
     pub orientation: Orientation,
     /// The point of the upright picture that cutting keeps in view, as fractions.
@@ -48,6 +51,7 @@ impl Plan {
     pub(crate) fn new((width, height): (u32, u32), orientation: Orientation) -> Self {
         Self {
             region: Region::new(0, 0, width, height),
+            bounds: Region::new(0, 0, width, height),
             orientation,
             focus: (0.5, 0.5),
             scaled: None,
@@ -70,9 +74,15 @@ impl Plan {
     /// Keeps a rectangle of what is shown, in whole pixels.
     pub(crate) fn crop_upright(&mut self, x: u32, y: u32, (width, height): (u32, u32)) {
         self.view_upright(x.into(), y.into(), (width.into(), height.into()));
+        self.bounds = self.region;
     }
 
-    /// Keeps a rectangle of what is shown.
+    /// Keeps a rectangle of the stored picture, in whole pixels.
+    pub(crate) fn crop_stored(&mut self, region: Region) {
+        (self.region, self.bounds) = (region, region);
+    }
+
+    /// Keeps a rectangle of what is shown; what lies beside it may still shine in.
     pub(crate) fn view_upright(&mut self, x: f64, y: f64, (width, height): (f64, f64)) {
         let (frame_width, frame_height) = self.upright_size();
         let mut frame = (f64::from(frame_width), f64::from(frame_height));

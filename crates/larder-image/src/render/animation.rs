@@ -2,7 +2,7 @@
 
 use super::{check_side, encoder, finish};
 use crate::formats::{Format, Frame};
-use crate::pixels::resize::resize;
+use crate::pixels::resize::resize_within;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
@@ -31,7 +31,8 @@ pub(super) fn render(
     let mut frames = 0;
     animate(bytes, decoded.inspection(), deadline, &mut |frame: Frame<'_>| {
         deadline.check()?;
-        let scaled = resize(&mut resizer, frame.picture, plan.region, plan.stored_scaled_size())?;
+        let scaled =
+            resize_within(&mut resizer, frame.picture, plan.bounds, plan.region, plan.stored_scaled_size())?;
         let picture = finish(scaled, recipe, &Work { deadline, plan }, encode.alpha)?;
         frames += 1;
         animation.add(&picture, frame.duration_ms)

@@ -115,6 +115,7 @@ fn resize_bytes(inspection: &Inspection, plan: &Plan) -> u64 {
     if !plan.is_bound && (width, height) == (scaled_width.into(), scaled_height.into()) {
         return 0;
     }
-    let weighted = if inspection.has_alpha { width * height * 4 } else { 0 };
+    let within = plan.bounds.width as u64 * plan.bounds.height as u64;
+    let weighted = if inspection.has_alpha { within * 4 } else { 0 };
     weighted + u64::from(scaled_width) * height * channels(inspection)
 }
