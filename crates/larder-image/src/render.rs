@@ -10,7 +10,7 @@ mod memory;
 
 use crate::formats::{Encode, Format};
 use crate::guard::guarded;
-use crate::picture::Picture;
+use crate::picture::{Channels, Picture};
 use crate::pixels::{compose, orient};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
@@ -82,9 +82,9 @@ fn still(
     deadline: Deadline,
 ) -> Result<Rendition, Error> {
     let encode = encoder(format)?;
-    check_side(plan.output_size(), format, encode)?;
+    check_size(plan.output_size(), format, encode)?;
     let scaled = cascade.scaled(plan)?;
-    let picture = finish(scaled, recipe, &Work { deadline, plan }, encode.alpha)?;
+    let picture = finish(scaled, recipe, &Work { deadline, plan }, encode)?;
     deadline.check()?;
     let (width_px, height_px) = (picture.width(), picture.height());
     let bytes = (encode.still)(&picture, recipe.quality(), deadline)?;
@@ -96,7 +96,7 @@ fn encoder(format: Format) -> Result<&'static Encode, Error> {
     encode.ok_or_else(|| Error::recipe(format!("format:{format} can't be encoded")))
 }
 
-fn check_side((width, height): (u32, u32), format: Format, encode: &Encode) -> Result<(), Error> {
+fn check_size((width, height): (u32, u32), format: Format, encode: &Encode) -> Result<(), Error> {
     let longest = width.max(height);
     if longest > encode.side_max_px {
         return Err(Error::recipe(format!(
@@ -108,16 +108,52 @@ fn check_side((width, height): (u32, u32), format: Format, encode: &Encode) -> R
 }
 
 /// What is done after the resize: turning, effects, colours, margins, what lies under all of it.
-fn finish(scaled: Picture, recipe: &Recipe, work: &Work<'_>, alpha: bool) -> Result<Picture, Error> {
+fn finish(scaled: Picture, recipe: &Recipe, work: &Work<'_>, encode: &Encode) -> Result<Picture, Error> {
     let upright = orient::orient(scaled, work.plan.orientation);
     let mut picture = recipe.retouch(upright, work)?;
     work.deadline.check()?;
-    if !recipe.keeps_profile() {
+    // A profile for grey does not apply to the three channels that grey becomes.
+    let padded = work.plan.canvas.is_some_and(|canvas| canvas != (picture.width(), picture.height()));
+    let becomes_rgb = picture.channels() == Channels::Grey && (padded || !encode.grey);
+    if !recipe.keeps_profile() || becomes_rgb {
         picture = icc::to_srgb(picture)?;
     }
     if let Some(canvas) = work.plan.canvas {
         picture = compose::pad(picture, canvas);
     }
     picture = recipe.compose(picture, work)?;
-    Ok(if alpha { picture.without_idle_alpha() } else { compose::flatten(picture, [255; 3]) })
+    Ok(if encode.alpha { picture.without_idle_alpha() } else { compose::flatten(picture, [255; 3]) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::recipe::Quality;
+    use crate::{ImageLimits, Source, inspect};
+
+    #[test]
+    fn a_profile_for_grey_stays_only_where_grey_stays_grey() {
+        let later = || Deadline::after(Duration::from_secs(60));
+        let linear = moxcms::ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+        let grey = Picture::new(2, 1, Channels::Grey, vec![55, 255]).with_profile(Some(linear.into()));
+        let still = Format::Png.kind().encode.as_ref().unwrap().still;
+        let file = still(&grey, Quality::Lossless, later()).unwrap();
+        let limits = ImageLimits::default();
+        let source = Source::open(&file, &limits).unwrap();
+        let shown = |recipe: &str| {
+            let recipes = [recipe.parse::<Recipe>().unwrap()];
+            let made = source.decode(&recipes, later()).unwrap().render(&recipes, later()).remove(0).unwrap();
+            let decoded = Source::open(&made.bytes, &limits).unwrap().decode(&[], later()).unwrap();
+            let middle = decoded.picture().height() / 2;
+            (inspect(&made.bytes, &limits).unwrap().has_icc, decoded.picture().pixel(0, middle)[0])
+        };
+        assert_eq!(shown("profile:keep,format:png"), (true, 55));
+        // 55/255 in linear light is 0.216, which sRGB writes as 0.502.
+        for recipe in ["profile:keep,quality:lossless", "profile:keep,resize:pad:2x9,format:png"] {
+            let (profile, tone) = shown(recipe);
+            assert!(!profile && tone.abs_diff(128) <= 2, "{recipe}: {profile} {tone}");
+        }
+    }
 }

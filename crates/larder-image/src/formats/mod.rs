@@ -106,8 +106,10 @@ pub(crate) struct Encode {
     pub lossless: bool,
     /// Whether a colour profile can be embedded.
     pub profile: bool,
-    /// Whether an animation stays one.
-    pub animation: bool,
+    /// Whether grey stays one channel, so that a profile for grey can be embedded.
+    pub grey: bool,
+    /// Begins an animation, where the format can move.
+    pub animate: Option<Start>,
     /// Place among the formats that are chosen by `Accept` when a client names them, the smallest
     /// output first; `None` for formats that every client shows.
     pub negotiated: Option<u8>,

@@ -25,7 +25,7 @@ pub(super) fn render(
     let encode = encoder(format)?;
     let start = encode.animate.ok_or_else(|| Error::internal("the format does not move"))?;
     let size = plan.output_size();
-    check_side(size, format, encode)?;
+    check_size(size, format, encode)?;
     let mut animation = start(size, decoded.inspection().loops, recipe.quality())?;
     let mut resizer = fast_image_resize::Resizer::new();
     let mut frames = 0;
@@ -33,7 +33,7 @@ pub(super) fn render(
         deadline.check()?;
         let scaled =
             resize_within(&mut resizer, frame.picture, plan.bounds, plan.region, plan.stored_scaled_size())?;
-        let picture = finish(scaled, recipe, &Work { deadline, plan }, encode.alpha)?;
+        let picture = finish(scaled, recipe, &Work { deadline, plan }, encode)?;
         frames += 1;
         animation.add(&picture, frame.duration_ms)
     })?;

@@ -38,6 +38,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         quality: Some(60),
         lossless: false,
         profile: false,
+        grey: false,
         animate: None,
         negotiated: Some(1),
         memory_bytes: |load| load.pixels * 110 + (16 << 20),

@@ -35,6 +35,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         quality: Some(85),
         lossless: false,
         profile: true,
+        grey: true,
         animate: None,
         negotiated: None,
         memory_bytes: |load| load.pixels * 4 + (1 << 20),

@@ -35,6 +35,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         quality: None,
         lossless: true,
         profile: true,
+        grey: true,
         animate: None,
         negotiated: None,
         // What it writes, and the pixels as indices of a palette.

@@ -30,6 +30,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         quality: Some(85),
         lossless: true,
         profile: true,
+        grey: false,
         animate: Some(start),
         negotiated: Some(2),
         memory_bytes: encode_memory_bytes,
