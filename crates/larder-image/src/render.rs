@@ -54,7 +54,9 @@ pub(crate) fn render(
         results[index] = plans[index].clone().and_then(|plan| {
             deadline.check()?;
             costs.check(index)?;
-            let format = recipe.format().resolve(decoded.format(), decoded.stays_animated(recipe));
+            let inspection = decoded.inspection();
+            let format =
+                recipe.output_format(inspection.format, inspection.oriented_size(), inspection.frames);
             guarded(format, || match decoded.stays_animated(recipe) {
                 true => animation::render(decoded, recipe, &plan, format, deadline),
                 false => still(&mut cascade, recipe, &plan, format, deadline),
@@ -104,7 +106,15 @@ fn check_size((width, height): (u32, u32), format: Format, encode: &Encode) -> R
             encode.side_max_px
         )));
     }
-    Ok(())
+    let found = u64::from(width) * u64::from(height);
+    match encode.pixels_max {
+        Some(limit) if found > limit => Err(Error::LimitExceeded {
+            what: "pixels of an output in this format (add a smaller resize, or use format:webp)",
+            found,
+            limit,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What is done after the resize: turning, effects, colours, margins, what lies under all of it.

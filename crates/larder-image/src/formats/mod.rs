@@ -99,6 +99,8 @@ pub(crate) struct Encode {
     pub alpha: bool,
     /// Longest side that the format can express, or that is offered.
     pub side_max_px: u32,
+    /// Most pixels that are encoded, where the encoder cannot be interrupted.
+    pub pixels_max: Option<u64>,
     /// The lossy quality where a recipe does not say; `None` for a format that loses nothing whatever
     /// is asked for.
     pub quality: Option<u8>,
@@ -193,6 +195,14 @@ impl Format {
     /// Whether pictures are encoded in this format.
     pub fn can_encode(self) -> bool {
         self.kind().encode.is_some()
+    }
+
+    /// Whether outputs of this size, in pixels, are encoded.
+    pub fn admits(self, (width, height): (u32, u32)) -> bool {
+        self.kind().encode.as_ref().is_some_and(|encode| {
+            let pixels = u64::from(width) * u64::from(height);
+            width.max(height) <= encode.side_max_px && encode.pixels_max.is_none_or(|most| pixels <= most)
+        })
     }
 
     /// Formats that are chosen only for clients that name them in `Accept`, the best first: their

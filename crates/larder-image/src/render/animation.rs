@@ -1,6 +1,6 @@
 //! Animations, frame by frame.
 
-use super::{check_side, encoder, finish};
+use super::{check_size, encoder, finish};
 use crate::formats::{Format, Frame};
 use crate::pixels::resize::resize_within;
 use crate::plan::Plan;

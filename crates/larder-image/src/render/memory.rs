@@ -77,7 +77,7 @@ struct Cost {
 impl Cost {
     fn of(inspection: &Inspection, recipe: &Recipe, plan: &Plan) -> Self {
         let animated = recipe.keeps_animation() && inspection.is_animated();
-        let format = recipe.format().resolve(inspection.format, animated);
+        let format = recipe.output_format(inspection.format, inspection.oriented_size(), inspection.frames);
         let (scaled, output) = (plan.scaled_pixels(), plan.output_pixels().max(plan.scaled_pixels()));
         let resize = resize_bytes(inspection, plan) + scaled * channels(inspection);
         let load = Load {

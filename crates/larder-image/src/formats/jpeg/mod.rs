@@ -32,6 +32,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         version: "jpeg-encoder 0.7",
         alpha: false,
         side_max_px: 65_535,
+        pixels_max: None,
         quality: Some(85),
         lossless: false,
         profile: true,

@@ -32,6 +32,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         version: "png 0.18",
         alpha: true,
         side_max_px: 65_535,
+        pixels_max: None,
         quality: None,
         lossless: true,
         profile: true,
@@ -151,8 +152,8 @@ fn decode(bytes: &[u8], inspection: &Inspection, deadline: Deadline) -> Result<P
         ColorType::Rgb => (Channels::Rgb, samples),
         ColorType::Rgba => (Channels::Rgba, samples),
         ColorType::GrayscaleAlpha => {
-            let pixels = samples.as_chunks::<2>().0.iter();
-            (Channels::Rgba, pixels.flat_map(|&[tone, alpha]| [tone, tone, tone, alpha]).collect())
+            let pairs = samples.as_chunks::<2>().0;
+            return Ok(icc::grey_with_alpha((width, height), pairs, profile)?.without_idle_alpha());
         }
         ColorType::Indexed => return Err(Error::internal("PNG palette was not expanded")),
     };

@@ -27,6 +27,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         version: "libwebp 1.6",
         alpha: true,
         side_max_px: 16_383,
+        pixels_max: None,
         quality: Some(85),
         lossless: true,
         profile: true,
