@@ -34,7 +34,10 @@ const SECONDS_DEFAULT: u64 = 60;
 
 /// Beyond these, an input is a finding: a decoder must refuse it instead.
 const INPUT_SECONDS_MAX: u64 = 20;
-const MEMORY_MB_MAX: u64 = 2_048;
+/// The targets decode with a budget of 64 MiB; what the fuzzer itself keeps comes on top.
+const MEMORY_MB_MAX: u64 = 512;
+/// One allocation; `fuzz/src/lib.rs` has the same bound for what C libraries do not ask for.
+const ALLOCATION_MB_MAX: u64 = 256;
 
 fn fuzz(arguments: &[String]) -> Result<()> {
     let Options { target, seconds } = Options::parse(arguments)?;
@@ -61,6 +64,7 @@ fn fuzz(arguments: &[String]) -> Result<()> {
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
             .arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"))
+            .arg(format!("-malloc_limit_mb={ALLOCATION_MB_MAX}"))
             .arg("-print_final_stats=1")
             .env("RUSTFLAGS", FLAGS.join(" "));
         if let Some(built) = std::env::var_os("CARGO_TARGET_DIR") {

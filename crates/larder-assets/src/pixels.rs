@@ -1,7 +1,7 @@
 //! Where decoding runs: as many threads as cores, and never more memory than the budget.
 //!
-//! Decoding never blocks the asynchronous runtime. A decode states its estimate before it starts and
-//! waits until that fits; waiting is first come, first served, so a large picture is not starved by
+//! Decoding never blocks the asynchronous runtime. A decode states its estimate, with what is rendered
+//! from it, before it starts and waits until that fits; waiting is first come, first served, so a large picture is not starved by
 //! small ones.
 
 use std::{sync::Arc, time::Duration};

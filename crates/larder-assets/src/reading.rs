@@ -424,7 +424,11 @@ impl Larder {
                     .pixels()
                     .run(move || {
                         let _held = (slot, share);
-                        larder_image::strip_metadata(&whole)
+                        match larder_image::strip_metadata(&whole) {
+                            // Refused below as what has nothing to strip is: the place stays private.
+                            Err(larder_image::Error::Unsupported { .. }) => Ok(None),
+                            stripped => stripped,
+                        }
                     })
                     .await??;
                 let Some(bytes) = stripped.map(|bytes| Bytes::from_owner(Copy { bytes, _room: room })) else {

@@ -16,7 +16,7 @@ use crate::{
     credentials::Scope,
     larder::Larder,
     links::{VariantLink, variant_version},
-    variants::recipe_digest,
+    variants::{SourceFacts, output_format, recipe_digest},
 };
 
 /// A page of a list.
@@ -298,7 +298,7 @@ pub(crate) fn variant_view(
         &asset.key,
         &VariantLink {
             recipe: named.as_deref().unwrap_or(&record.recipe),
-            extension: extension(&record.recipe, &asset.content_type),
+            extension: extension(&record.recipe, asset),
             version: &variant_version(&asset.sha256, &recipe_digest(&record.recipe)),
             open: record.preset.as_deref().is_some_and(|preset| bucket.opens(preset)),
             visibility: bucket.policy.visibility,
@@ -326,11 +326,14 @@ pub(crate) fn variant_view(
 }
 
 /// The extension under which a recipe's output is served.
-pub(crate) fn extension(recipe: &str, source_content_type: &str) -> &'static str {
-    recipe
-        .parse::<Recipe>()
-        .ok()
-        .map_or("bin", |recipe| crate::variants::output_format(&recipe, source_content_type).extension())
+fn extension(recipe: &str, asset: &AssetRecord) -> &'static str {
+    let source = SourceFacts {
+        content_type: &asset.content_type,
+        width_px: asset.width_px.unwrap_or(0),
+        height_px: asset.height_px.unwrap_or(0),
+        frames: asset.frames.unwrap_or(1),
+    };
+    recipe.parse::<Recipe>().ok().map_or("bin", |recipe| output_format(&recipe, &source).extension())
 }
 
 pub(crate) fn upload_view(

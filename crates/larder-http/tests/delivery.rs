@@ -4,6 +4,7 @@ mod support;
 
 use http::Method;
 use larder_assets::Action;
+use serde_json::json;
 use support::{House, pictures};
 
 /// A house with `media/a/b.jpg`, and the file's bytes.
@@ -305,4 +306,15 @@ async fn a_bucket_that_strips_serves_originals_without_their_place() {
         let none = house.get(&path).header("if-none-match", first.header("etag")).stranger();
         none.send().await.is(304);
     }
+}
+
+#[tokio::test]
+async fn an_original_that_tells_its_place_and_cannot_be_stripped_is_not_served() {
+    let house = House::new().await;
+    let policy = json!({ "visibility": "public", "gps": "strip" });
+    house.ask(Method::PUT, "/api/v1/buckets/shy").json(&policy).send().await.is(201);
+    house.store("shy", "a.tif", &pictures::tiff_with_a_place()).await;
+    house.get("/m/shy/a.tif").stranger().send().await.refused(403, "forbidden");
+    house.store("shy", "b.jpg", &pictures::jpeg(8, 8)).await;
+    house.get("/m/shy/b.jpg").stranger().send().await.is(200);
 }

@@ -95,6 +95,24 @@ async fn accept_decides_and_caches_are_told() {
 }
 
 #[tokio::test]
+async fn a_picture_too_large_for_the_best_format_comes_in_the_next() {
+    let house = House::new().await;
+    house.store("media", "large.jpg", &pictures::jpeg(2_000, 1_200)).await;
+    let accept = "image/avif,image/webp,*/*;q=0.8";
+    for (recipe, expected) in [
+        ("quality:80", "image/webp"),
+        ("trim:3,quality:80", "image/webp"),
+        ("resize:inside:200x0,quality:80", "image/avif"),
+    ] {
+        let body = json!({ "bucket": "media", "key": "large.jpg", "recipe": recipe, "extension": "auto" });
+        let signed = house.post("/api/v1/sign").json(&body).send().await.is(200).json();
+        let url = signed["url"].as_str().unwrap();
+        let answer = house.get(url).stranger().header("accept", accept).send().await.is(200);
+        assert_eq!(answer.header("content-type"), expected, "{recipe}");
+    }
+}
+
+#[tokio::test]
 async fn impossible_pictures_are_refused() {
     let house = furnished().await;
     house.get("/i/_/p:keep-small/media/a.jpg.exe").send().await.refused(400, "invalid_recipe");

@@ -30,7 +30,7 @@ pub(crate) fn read(block: &[u8]) -> Exif {
                 let value = tiff.u16(entry + 8).and_then(Orientation::from_exif);
                 exif.orientation = value.unwrap_or_default();
             }
-            TAG_GPS => exif.has_gps = gps_says_something(&tiff, entry),
+            TAG_GPS => exif.has_gps |= gps_says_something(&tiff, entry),
             _ => {}
         }
     }

@@ -5,31 +5,30 @@
 use std::time::Duration;
 
 use crate::{
-    Deadline, Error, Format, ImageLimits, Recipe, RecipeRef, Source, inspect, inspect_head, strip_metadata,
+    Deadline, Error, FORMATS, Format, ImageLimits, Recipe, RecipeRef, Source, inspect, inspect_head,
+    strip_metadata,
 };
 
 /// A target: its name, and what it does with an input.
-pub type Target = (&'static str, fn(&[u8]));
+type Target = (&'static str, fn(&[u8]));
 
-/// Every target by its name, which is also the folder of its saved files.
-pub const TARGETS: &[Target] = &[
-    ("jpeg", |bytes| image(Format::Jpeg, bytes)),
-    ("png", |bytes| image(Format::Png, bytes)),
-    ("gif", |bytes| image(Format::Gif, bytes)),
-    ("webp", |bytes| image(Format::Webp, bytes)),
-    ("avif", |bytes| image(Format::Avif, bytes)),
-    ("tiff", |bytes| image(Format::Tiff, bytes)),
-    ("bmp", |bytes| image(Format::Bmp, bytes)),
-    ("recipe", recipe),
-    ("strip_metadata", strip),
-];
+/// The targets beside those of each format.
+const OTHERS: &[Target] = &[("recipe", recipe), ("strip_metadata", strip)];
+
+/// The names of all targets, which are also the folders of their saved files.
+pub fn targets() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|kind| kind.name).chain(OTHERS.iter().map(|target| target.0))
+}
 
 /// Runs the target of this name.
 ///
 /// # Panics
 /// If there is none, or if the bytes break a promise.
 pub fn run(name: &str, bytes: &[u8]) {
-    let target = TARGETS.iter().find(|target| target.0 == name);
+    if let Some(format) = Format::named(name) {
+        return image(format, bytes);
+    }
+    let target = OTHERS.iter().find(|target| target.0 == name);
     target.unwrap_or_else(|| panic!("no target {name}")).1(bytes);
 }
 
@@ -90,11 +89,43 @@ fn recipe(bytes: &[u8]) {
     assert!(recipe.as_str().bytes().all(allowed));
 }
 
+/// Walks through a stripped JPEG without what strips it.
+fn jpeg_is_bare(bytes: &[u8]) {
+    let mut rest = &bytes[2..];
+    loop {
+        let &[0xFF, marker, ref after @ ..] = rest else { panic!("bytes between the segments") };
+        if marker == 0xD9 {
+            assert!(after.is_empty(), "something follows the end mark");
+            return;
+        }
+        let length = usize::from(u16::from_be_bytes([after[0], after[1]]));
+        let content = &after[2..length];
+        let bare = match marker {
+            0xC0..=0xC7 | 0xC9..=0xCF | 0xDA..=0xDD => true,
+            0xE0 => content.starts_with(b"JFIF\0") && content.len() == 14 && content.ends_with(&[0, 0]),
+            0xE1 => content.len() == 32 && content.starts_with(b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01"),
+            0xE2 => content.starts_with(b"ICC_PROFILE\0"),
+            0xEE => content.starts_with(b"Adobe") && content.len() <= 12,
+            _ => false,
+        };
+        assert!(bare, "segment {marker:02x} remains");
+        rest = &after[length..];
+        if marker == 0xDA {
+            let is_mark = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF);
+            let end = rest.windows(2).position(is_mark);
+            rest = &rest[end.unwrap_or_else(|| panic!("a scan without end"))..];
+        }
+    }
+}
+
 fn strip(bytes: &[u8]) {
     if let Ok(Some(stripped)) = strip_metadata(bytes) {
         assert_eq!(strip_metadata(&stripped), Ok(None), "stripping twice changes something");
         if let Ok(inspection) = inspect(&stripped, &LIMITS) {
             assert!(!inspection.has_gps);
+            if inspection.format == Format::Jpeg {
+                jpeg_is_bare(&stripped);
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::{Error, Format};
 
 /// Runs codec code and turns its panic into [`Error::Panicked`].
 ///
-/// The closure may borrow mutable state: every caller drops that state when it gets an error, so
-/// that nothing half-changed is looked at again.
+/// The closure may borrow mutable state that is looked at again after a panic: the cascade of resized
+/// pictures, which only ever gets whole ones, and the resizer's buffers, which are filled anew.
 pub(crate) fn guarded<T>(format: Format, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let message = payload

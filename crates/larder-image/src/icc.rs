@@ -71,6 +71,21 @@ pub(crate) fn to_srgb(picture: Picture) -> Result<Picture, Error> {
     Ok(Picture::new(width, height, channels, converted))
 }
 
+/// Grey with alpha in sRGB, through the profile where it is one for grey: pictures with alpha have three
+/// channels, to which such a profile no longer applies.
+pub(crate) fn grey_with_alpha(
+    (width, height): (u32, u32),
+    pairs: &[[u8; 2]],
+    profile: Option<Vec<u8>>,
+) -> Result<Picture, Error> {
+    let tones = pairs.iter().map(|pair| pair[0]).collect();
+    let grey = Picture::new(width, height, Channels::Grey, tones);
+    let grey = to_srgb(grey.with_profile(usable(profile, Channels::Grey)))?;
+    let pixels = grey.pixels().iter().zip(pairs);
+    let pixels = pixels.flat_map(|(&tone, &[_, alpha])| [tone, tone, tone, alpha]).collect();
+    Ok(Picture::new(width, height, Channels::Rgba, pixels))
+}
+
 /// CMYK pixels (0 = no ink) as sRGB, through their profile where it is one for CMYK.
 pub(crate) fn cmyk_to_srgb(cmyk: &[u8], profile: Option<&[u8]>) -> Result<Vec<u8>, Error> {
     let mut rgb = vec![0; cmyk.len() / 4 * 3];
@@ -131,6 +146,16 @@ mod tests {
         assert_eq!(converted.channels(), Channels::Grey);
         // 55/255 in linear light is 0.216, which sRGB writes as 0.502.
         assert!(converted.pixels()[0].abs_diff(128) <= 2, "{:?}", converted.pixels());
+    }
+
+    #[test]
+    fn a_grey_profile_counts_for_grey_with_alpha() {
+        let linear = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+        let picture = grey_with_alpha((2, 1), &[[55, 255], [55, 9]], Some(linear)).unwrap();
+        let [first, second] = picture.pixels().as_chunks::<4>().0 else { panic!("two pixels") };
+        assert!(first[0].abs_diff(128) <= 2 && first[3] == 255, "{first:?}");
+        assert_eq!((first[..3].to_vec(), second[3]), (second[..3].to_vec(), 9));
+        assert!(picture.profile.is_none());
     }
 
     #[test]

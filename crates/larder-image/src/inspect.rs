@@ -31,7 +31,8 @@ pub struct Inspection {
     pub has_gps: bool,
     /// Bytes of memory that decoding, and then resizing, takes at its peak: the file itself, the
     /// decoder's working memory and the decoded picture. An upper bound by the header; what a caller
-    /// reserves. The outputs come on top, which are small beside it.
+    /// reserves who renders nothing; [`Source::memory_bytes`](crate::Source::memory_bytes) has the
+    /// outputs too.
     pub decode_memory_bytes: u64,
 }
 

@@ -4,7 +4,7 @@
 //! The way of a file:
 //!
 //! 1. [`Source::open`] reads the header alone and refuses what the limits forbid, before memory is
-//!    taken. [`Inspection::decode_memory_bytes`] is what the caller reserves in its budget.
+//!    taken. [`Source::memory_bytes`] is what the caller reserves in its budget.
 //! 2. [`Source::decode`] decodes once and strictly: a truncated or damaged file is an error, a panic
 //!    of a codec is the refusal of this file.
 //! 3. [`Decoded::render`] makes every wanted [`Recipe`] from that one decode, and
@@ -36,7 +36,7 @@ mod steps;
 pub use deadline::Deadline;
 pub use describe::Description;
 pub use error::Error;
-pub use formats::{FORMATS, Format, FormatKind, encoder_version};
+pub use formats::{FORMATS, Format, FormatKind, OutputTraits, encoder_version};
 pub use inspect::{HeadSummary, Inspection, inspect, inspect_head};
 pub use metadata::strip_metadata;
 pub use orientation::Orientation;

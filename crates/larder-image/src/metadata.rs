@@ -1,16 +1,13 @@
-//! Originals without their metadata, not a pixel changed.
+//! Originals without their metadata, not a pixel changed. How is in each format's own file.
 
 use larder_core::FileType;
 
-use crate::formats::jpeg::header as jpeg;
-use crate::formats::reader::u16_be;
-use crate::formats::webp::riff::{self, Chunk};
-use crate::formats::{Format, png};
-use crate::{Error, Orientation, exif};
+use crate::Error;
+use crate::formats::Format;
 
-/// A copy of a JPEG, PNG or WebP file without EXIF, XMP, IPTC, comments and whatever follows the
-/// picture. The colour profile stays; so does the orientation, as a minimal EXIF block of its own.
-/// `None` if the file has nothing to strip.
+/// A copy of a file without EXIF, XMP, IPTC, comments and whatever follows the picture, for the
+/// formats that can be rewritten. The colour profile stays; so does the orientation, as a minimal EXIF
+/// block of its own. `None` if the file has nothing to strip.
 ///
 /// Made without decoding, so a file that does not decode may come out as damaged as it went in.
 ///
@@ -18,13 +15,11 @@ use crate::{Error, Orientation, exif};
 /// [`Error::Unsupported`] for other formats, [`Error::Undecodable`] for a damaged structure.
 pub fn strip_metadata(bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let head = &bytes[..bytes.len().min(larder_core::file_type::SNIFF_BYTES)];
-    let stripped = match FileType::sniff(head).and_then(|file_type| Format::named(file_type.name)) {
-        Some(Format::Jpeg) => strip_jpeg(bytes)?,
-        Some(Format::Png) => strip_png(bytes)?,
-        Some(Format::Webp) => strip_webp(bytes)?,
-        Some(other) => return Err(Error::unsupported(format!("stripping the metadata of {other}"))),
-        None => return Err(Error::unsupported("a file of unknown type")),
-    };
+    let format = FileType::sniff(head).and_then(|file_type| Format::named(file_type.name));
+    let format = format.ok_or_else(|| Error::unsupported("a file of unknown type"))?;
+    let strip = format.kind().strip;
+    let strip = strip.ok_or_else(|| Error::unsupported(format!("stripping the metadata of {format}")))?;
+    let stripped = strip(bytes)?;
     Ok((stripped != bytes).then_some(stripped))
 }
 
@@ -35,160 +30,13 @@ pub(crate) fn xmp_tells_place(packet: &[u8]) -> bool {
     packet.windows(NAME.len()).any(|window| window == NAME)
 }
 
-fn cut(format: Format) -> Error {
-    Error::undecodable(format, "it is cut")
-}
-
-/// Copies the segments that pictures need up to the first scan, and everything from there to the
-/// end mark.
-fn strip_jpeg(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut kept = vec![0xFF, 0xD8];
-    let mut orientation = Orientation::UPRIGHT;
-    let mut segments = Vec::new();
-    let mut position = 2;
-    let scans_at = loop {
-        while bytes.get(position).is_some_and(|&byte| byte != 0xFF) {
-            position += 1;
-        }
-        while bytes.get(position) == Some(&0xFF) {
-            position += 1;
-        }
-        let marker = *bytes.get(position).ok_or_else(|| cut(Format::Jpeg))?;
-        position += 1;
-        if matches!(marker, 0x00 | 0x01 | 0xD0..=0xD9) {
-            continue;
-        }
-        let length = usize::from(u16_be(bytes, position).ok_or_else(|| cut(Format::Jpeg))?);
-        let segment = bytes.get(position..position + length).ok_or_else(|| cut(Format::Jpeg))?;
-        let content = segment.get(2..).ok_or_else(|| cut(Format::Jpeg))?;
-        if marker == 0xDA {
-            break position - 2;
-        }
-        position += length;
-        if marker == 0xE1 && content.starts_with(b"Exif\0") {
-            orientation = exif::read(content.get(6..).unwrap_or_default()).orientation;
-        }
-        if jpeg_keeps(marker, content) {
-            segments.push((marker, segment));
-        }
-    };
-    if orientation != Orientation::UPRIGHT {
-        let block = exif::orientation_only(orientation);
-        kept.extend([0xFF, 0xE1]);
-        kept.extend(((block.len() + 8) as u16).to_be_bytes());
-        kept.extend(b"Exif\0\0");
-        kept.extend(block);
-    }
-    for (marker, segment) in segments {
-        kept.extend([0xFF, marker]);
-        kept.extend(segment);
-    }
-    // Whatever follows the end mark (previews, films, further pictures) has metadata of its own.
-    kept.extend(jpeg::scans(bytes, scans_at).ok_or_else(|| cut(Format::Jpeg))?);
-    Ok(kept)
-}
-
-/// Kept: what decodes the picture, JFIF, the colour profile and Adobe's colour transform. Not the
-/// index of further pictures (MPF), as those are cut off.
-fn jpeg_keeps(marker: u8, content: &[u8]) -> bool {
-    match marker {
-        0xE0 => content.starts_with(b"JFIF\0"),
-        0xE2 => content.starts_with(b"ICC_PROFILE\0"),
-        0xEE => content.starts_with(b"Adobe"),
-        0xE1..=0xEF | 0xFE => false,
-        _ => true,
-    }
-}
-
-/// The four letters of the chunks that say how a picture looks (PNG third edition, section 11, and
-/// the animation chunks of it). Everything else (text, time, EXIF, private chunks) goes.
-const PNG_KEEPS: &[&[u8; 4]] = &[
-    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP",
-    b"mDCV", b"cLLI", b"bKGD", b"pHYs", b"acTL", b"fcTL", b"fdAT",
-];
-
-fn strip_png(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut kept = bytes.get(..8).ok_or_else(|| cut(Format::Png))?.to_vec();
-    let mut ended = false;
-    let chunks: Vec<_> = png::chunks(bytes).collect();
-    let exif = chunks.iter().find(|(kind, _)| *kind == b"eXIf").map(|(_, content)| exif::read(content));
-    let orientation = exif.unwrap_or_default().orientation;
-    for (kind, content) in chunks {
-        // The orientation must come before the pixels.
-        if kind == b"IDAT" && !ended && orientation != Orientation::UPRIGHT {
-            png_chunk(&mut kept, *b"eXIf", &exif::orientation_only(orientation));
-            ended = true;
-        }
-        if PNG_KEEPS.contains(&kind) {
-            png_chunk(&mut kept, *kind, content);
-        }
-        if kind == b"IEND" {
-            return Ok(kept);
-        }
-    }
-    Err(cut(Format::Png))
-}
-
-fn png_chunk(file: &mut Vec<u8>, kind: [u8; 4], content: &[u8]) {
-    file.extend((content.len() as u32).to_be_bytes());
-    let start = file.len();
-    file.extend(kind);
-    file.extend(content);
-    let checksum = crc32(&file[start..]);
-    file.extend(checksum.to_be_bytes());
-}
-
-/// The checksum of PNG (third edition, annex D), a bit at a time: chunks are copied, not computed in
-/// a loop that matters.
-fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut n = 0;
-        while n < 256 {
-            let (mut value, mut bit) = (n as u32, 0);
-            while bit < 8 {
-                value = if value & 1 == 1 { 0xEDB8_8320 ^ (value >> 1) } else { value >> 1 };
-                bit += 1;
-            }
-            table[n] = value;
-            n += 1;
-        }
-        table
-    };
-    !bytes.iter().fold(u32::MAX, |crc, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
-}
-
-fn strip_webp(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let chunks: Vec<Chunk<'_>> = riff::chunks(bytes)?.collect::<Result<_, _>>()?;
-    let Some(header) = chunks.iter().find(|chunk| &chunk.name == b"VP8X") else {
-        // The simple form has no place for metadata; only what follows its one chunk goes.
-        return riff::write(chunks.into_iter().filter(|chunk| matches!(&chunk.name, b"VP8 " | b"VP8L")));
-    };
-    let orientation = chunks.iter().find(|chunk| &chunk.name == b"EXIF").map(|chunk| {
-        exif::read(chunk.content.strip_prefix(b"Exif\0\0").unwrap_or(chunk.content)).orientation
-    });
-    let turned = orientation.filter(|&orientation| orientation != Orientation::UPRIGHT);
-    let mut extended = header.content.to_vec();
-    let flags = extended.first_mut().ok_or_else(|| cut(Format::Webp))?;
-    *flags &= !(riff::FLAG_EXIF | riff::FLAG_XMP);
-    if turned.is_some() {
-        *flags |= riff::FLAG_EXIF;
-    }
-    let block = turned.map(exif::orientation_only).unwrap_or_default();
-    let kept = chunks.iter().filter_map(|chunk| match &chunk.name {
-        b"VP8X" => Some(Chunk { name: *b"VP8X", content: &extended }),
-        b"ICCP" | b"ANIM" | b"ANMF" | b"ALPH" | b"VP8 " | b"VP8L" => Some(*chunk),
-        _ => None,
-    });
-    let exif = turned.map(|_| Chunk { name: *b"EXIF", content: &block });
-    riff::write(kept.chain(exif))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::formats::png::strip as png;
+    use crate::formats::webp::riff::{self, Chunk};
     use crate::picture::{Channels, Picture};
     use crate::recipe::Quality;
     use crate::{Deadline, ImageLimits, inspect};
@@ -235,14 +83,40 @@ mod tests {
         let comment = segment(0xFE, b"my secret");
         let dirty = [&plain[..2], &exif, &comment, &plain[2..], b"trailing my secret"].concat();
         check(&dirty, b"my secret");
+        // Where it stands does not matter, nor what it calls itself.
+        let jfif = segment(0xE0, b"JFIF\0\x01\x02\0\0\x01\0\x01\x01\x01my secret");
+        let adobe = segment(0xEE, b"Adobe\0\x64\0\0\0\0\x01my secret");
+        let reserved = [segment(0xF0, b"my secret"), segment(0x4F, b"my secret")].concat();
+        let at_end = plain.len() - 2;
+        let body = if plain.get(3) == Some(&0xE0) { &plain[20..at_end] } else { &plain[2..at_end] };
+        let between = [&comment[..], &exif].concat();
+        let dirty = [&plain[..2], &jfif, &adobe, &exif, &reserved, body, &between, &plain[at_end..]].concat();
+        check(&dirty, b"my secret");
+    }
+
+    #[test]
+    fn a_segment_between_the_scans_of_a_jpeg_goes_too() {
+        let mut plain = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut plain, 80);
+        encoder.set_progressive(true);
+        let pixels: Vec<u8> = (0..600).map(|n| (n * 7 % 256) as u8).collect();
+        encoder.encode(&pixels, 20, 10, jpeg_encoder::ColorType::Rgb).unwrap();
+        let scans: Vec<usize> =
+            (0..plain.len() - 1).filter(|&at| plain[at] == 0xFF && plain[at + 1] == 0xDA).collect();
+        assert!(scans.len() > 2);
+        let mut dirty = plain.clone();
+        for &at in scans[1..].iter().rev() {
+            dirty.splice(at..at, [&[0xFF, 0xFE, 0, 11][..], b"my secret"].concat());
+        }
+        assert_eq!(strip_metadata(&dirty).unwrap().as_ref(), Some(&plain));
     }
 
     #[test]
     fn a_png_keeps_pixels_and_orientation_and_nothing_else() {
         let plain = encoded(Format::Png);
         let mut extra = Vec::new();
-        png_chunk(&mut extra, *b"eXIf", &block());
-        png_chunk(&mut extra, *b"tEXt", b"Comment\0my secret");
+        png::chunk(&mut extra, *b"eXIf", &block());
+        png::chunk(&mut extra, *b"tEXt", b"Comment\0my secret");
         check(&[&plain[..33], &extra, &plain[33..], b"my secret"].concat(), b"my secret");
     }
 
@@ -259,6 +133,25 @@ mod tests {
                 Chunk { name: *b"XMP ", content: b"my secret" },
             ]));
         check(&dirty.unwrap(), b"my secret");
+    }
+
+    #[test]
+    fn a_frame_of_a_webp_keeps_its_pixels_and_nothing_else() {
+        let plain = encoded(Format::Webp);
+        let still: Vec<Chunk<'_>> = riff::chunks(&plain).unwrap().map(Result::unwrap).collect();
+        let header = riff::Extended { flags: 0x02, width: 20, height: 10 }.write();
+        let animation = |frame: &[Chunk<'_>]| {
+            let chunks = riff::write(frame.iter().copied()).unwrap();
+            let content = [&[0, 0, 0, 0, 0, 0, 19, 0, 0, 9, 0, 0, 50, 0, 0, 0], &chunks[12..]].concat();
+            riff::write([
+                Chunk { name: *b"VP8X", content: &header },
+                Chunk { name: *b"ANIM", content: &[0; 6] },
+                Chunk { name: *b"ANMF", content: &content },
+            ])
+        };
+        let secret = Chunk { name: *b"XMP ", content: b"my secret" };
+        let dirty = animation(&[&[secret], &still[..], &[secret]].concat()).unwrap();
+        assert_eq!(strip_metadata(&dirty), Ok(Some(animation(&still).unwrap())));
     }
 
     #[test]

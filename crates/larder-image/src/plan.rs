@@ -5,12 +5,11 @@
 //! [`Orientation`], so that they cost nothing before the resize: the large picture is read once, and
 //! only the small one is turned.
 
-use crate::picture::Picture;
 use crate::{Error, Orientation};
 
 /// Pixels that enlarging or padding may make where the source has fewer. 16 million: four times a
 /// 4K screen's half, and 64 MB while it is rendered.
-const GROWN_PIXELS_MAX: u64 = 16_000_000;
+pub(crate) const GROWN_PIXELS_MAX: u64 = 16_000_000;
 
 /// A rectangle of stored pixels; fractions of a pixel count when it is resized.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +31,9 @@ impl Region {
 pub(crate) struct Plan {
     /// The part of the stored picture that is used.
     pub region: Region,
+    /// What was cut out of the stored picture, in whole pixels: nothing beyond it shines into the part,
+    /// which may be smaller.
+    pub bounds: Region,
     /// How that part is turned to be shown.
     pub orientation: Orientation,
     /// The point of the upright picture that cutting keeps in view, as fractions.
@@ -40,17 +42,21 @@ pub(crate) struct Plan {
     pub scaled: Option<(u32, u32)>,
     /// The upright size of the output, where it is larger than the scaled part.
     pub canvas: Option<(u32, u32)>,
+    /// Whether sides are only known to be no longer than these, as there were no pixels to look at.
+    pub is_bound: bool,
 }
 
 impl Plan {
     /// The whole picture, upright.
-    pub(crate) fn new(source: &Picture, orientation: Orientation) -> Self {
+    pub(crate) fn new((width, height): (u32, u32), orientation: Orientation) -> Self {
         Self {
-            region: Region::new(0, 0, source.width(), source.height()),
+            region: Region::new(0, 0, width, height),
+            bounds: Region::new(0, 0, width, height),
             orientation,
             focus: (0.5, 0.5),
             scaled: None,
             canvas: None,
+            is_bound: false,
         }
     }
 
@@ -68,9 +74,15 @@ impl Plan {
     /// Keeps a rectangle of what is shown, in whole pixels.
     pub(crate) fn crop_upright(&mut self, x: u32, y: u32, (width, height): (u32, u32)) {
         self.view_upright(x.into(), y.into(), (width.into(), height.into()));
+        self.bounds = self.region;
     }
 
-    /// Keeps a rectangle of what is shown.
+    /// Keeps a rectangle of the stored picture, in whole pixels.
+    pub(crate) fn crop_stored(&mut self, region: Region) {
+        (self.region, self.bounds) = (region, region);
+    }
+
+    /// Keeps a rectangle of what is shown; what lies beside it may still shine in.
     pub(crate) fn view_upright(&mut self, x: f64, y: f64, (width, height): (f64, f64)) {
         let (frame_width, frame_height) = self.upright_size();
         let mut frame = (f64::from(frame_width), f64::from(frame_height));
@@ -103,17 +115,33 @@ impl Plan {
         u64::from(width) * u64::from(height)
     }
 
+    /// Whether the region becomes smaller in both directions.
+    pub(crate) fn shrinks(&self) -> bool {
+        let (width, height) = self.stored_scaled_size();
+        f64::from(width) < self.region.width && f64::from(height) < self.region.height
+    }
+
+    /// The size of the region after the resize and before it is turned.
+    pub(crate) fn stored_scaled_size(&self) -> (u32, u32) {
+        self.orientation.inverse().apply_to_size(self.scaled_size())
+    }
+
     /// The size of the output.
     pub(crate) fn output_size(&self) -> (u32, u32) {
         self.canvas.unwrap_or_else(|| self.scaled_size())
     }
 
+    /// Pixels of the output.
+    pub(crate) fn output_pixels(&self) -> u64 {
+        let (width, height) = self.output_size();
+        u64::from(width) * u64::from(height)
+    }
+
     /// Refuses outputs that grow beyond all use.
-    pub(crate) fn check_growth(&self, source: &Picture) -> Result<(), Error> {
+    pub(crate) fn check_growth(&self, source: (u32, u32)) -> Result<(), Error> {
         let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
-        let source = pixels((source.width(), source.height()));
         let found = pixels(self.output_size()).max(pixels(self.scaled_size()));
-        let limit = GROWN_PIXELS_MAX.max(source);
+        let limit = GROWN_PIXELS_MAX.max(pixels(source));
         if found > limit {
             return Err(Error::LimitExceeded { what: "pixels of the enlarged picture", found, limit });
         }

@@ -10,18 +10,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::formats::{Encode, FORMATS, Format};
 use crate::picture::Picture;
 use crate::plan::Plan;
-use crate::steps::{self, STEPS, Step};
+use crate::steps::{self, STEPS, Step, Work};
 use crate::{Error, Orientation};
 
 /// Longest text of a recipe, in bytes. Every step once with its longest argument takes half of it.
 const TEXT_BYTES_MAX: usize = 512;
+
+/// Longest side of any picture; the default of the limit for it.
+const SIDE_MAX_PX: u32 = 65_535;
 
 /// What an output is encoded as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OutputFormat {
     /// A format of the table that can be encoded.
     In(Format),
-    /// As the input where that can be encoded, else PNG; an animation that is kept, in the format
+    /// As the input where that can be encoded at the output's size, else PNG; an animation that is kept, in the format
     /// that can hold it.
     Source,
 }
@@ -62,13 +65,15 @@ impl OutputFormat {
         Self::all().map(Self::name).collect::<Vec<_>>().join(", ")
     }
 
-    /// The format that a source of format `source` is encoded as.
-    pub fn resolve(self, source: Format, animated: bool) -> Format {
+    /// The format that a source of format `source` is encoded as at this size.
+    fn resolve(self, source: Format, animated: bool, size: Option<(u32, u32)>) -> Format {
         match self {
             Self::In(format) => format,
-            Self::Source if animated => Format::animated(),
-            Self::Source if source.can_encode() => source,
-            Self::Source => Format::Png,
+            Self::Source => match Format::animated().filter(|_| animated) {
+                Some(moves) => moves,
+                None if source.can_encode() && size.is_none_or(|size| source.admits(size)) => source,
+                None => Format::Png,
+            },
         }
     }
 
@@ -94,7 +99,7 @@ impl OutputFormat {
 
     /// Whether an animation can stay one.
     fn animates(self) -> bool {
-        self.encode().is_none_or(|encode| encode.animation)
+        self.encode().is_none_or(|encode| encode.animate.is_some())
     }
 
     /// Whether a colour profile can be kept.
@@ -223,22 +228,64 @@ impl Recipe {
 
     /// What the recipe means for this picture.
     pub(crate) fn plan(&self, source: &Picture, orientation: Orientation) -> Result<Plan, Error> {
-        let mut plan = Plan::new(source, orientation);
+        let size = (source.width(), source.height());
+        let mut plan = Plan::new(size, orientation);
         for step in self.steps.iter() {
-            step.plan(&mut plan, source)?;
+            step.plan(&mut plan, Some(source))?;
         }
-        plan.check_growth(source)?;
+        plan.check_growth(size)?;
         Ok(plan)
     }
 
+    /// Width and height that the output has at most, in pixels, for a picture that is this large when it
+    /// is upright, or for any picture. Nothing if the recipe can't be made of it.
+    ///
+    /// ```
+    /// # use larder_image::Recipe;
+    /// let recipe: Recipe = "trim:9,resize:inside:300x0".parse()?;
+    /// assert_eq!(recipe.output_size_max(Some((600, 400))), Some((300, 400)));
+    /// assert_eq!(recipe.output_size_max(None), Some((300, 65_535)));
+    /// # Ok::<(), larder_image::Error>(())
+    /// ```
+    pub fn output_size_max(&self, upright: Option<(u32, u32)>) -> Option<(u32, u32)> {
+        let size = upright.unwrap_or((SIDE_MAX_PX, SIDE_MAX_PX));
+        let whole = Plan { is_bound: upright.is_none(), ..Plan::new(size, Orientation::UPRIGHT) };
+        self.bound(whole).ok().map(|plan| plan.output_size())
+    }
+
+    /// What a source of this format, upright size and number of frames is encoded as. The header is
+    /// enough to tell, so that a URL can name it before anything is decoded.
+    pub fn output_format(&self, source: Format, upright: (u32, u32), frames: u32) -> Format {
+        let animated = self.keeps_animation() && frames > 1;
+        self.format.resolve(source, animated, self.output_size_max(Some(upright)))
+    }
+
+    /// What the recipe means at most for any picture of this stored size.
+    pub(crate) fn plan_at_most(&self, size: (u32, u32), orientation: Orientation) -> Result<Plan, Error> {
+        self.bound(Plan::new(size, orientation))
+    }
+
+    fn bound(&self, mut plan: Plan) -> Result<Plan, Error> {
+        self.steps.iter().try_for_each(|step| step.plan(&mut plan, None))?;
+        Ok(plan)
+    }
+
+    /// Bytes of memory that steps take at most beside the picture and a copy of it.
+    pub(crate) fn steps_memory_bytes(&self, plan: &Plan) -> u64 {
+        let size = |step: &dyn Step| {
+            step.memory_bytes(plan.scaled_size()).max(step.memory_bytes(plan.output_size()))
+        };
+        self.steps.iter().map(|step| size(&**step)).max().unwrap_or(0)
+    }
+
     /// The resized and upright picture after every step that changes its pixels.
-    pub(crate) fn retouch(&self, picture: Picture) -> Result<Picture, Error> {
-        self.steps.iter().try_fold(picture, |picture, step| step.retouch(picture))
+    pub(crate) fn retouch(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
+        self.steps.iter().try_fold(picture, |picture, step| step.retouch(picture, work))
     }
 
     /// The picture with its margins after every step that lays something under or over it.
-    pub(crate) fn compose(&self, picture: Picture) -> Result<Picture, Error> {
-        self.steps.iter().try_fold(picture, |picture, step| step.compose(picture))
+    pub(crate) fn compose(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
+        self.steps.iter().try_fold(picture, |picture, step| step.compose(picture, work))
     }
 }
 
@@ -321,10 +368,17 @@ fn settle_quality(format: OutputFormat, asked: Option<Quality>) -> Result<Qualit
         None => Ok(own),
         Some(_) if own == Quality::Lossless => Ok(own),
         Some(Quality::Lossless) if !format.has_lossless() => Err(Error::recipe(format!(
-            "quality:lossless is not possible with format:{format}; use webp or png"
+            "quality:lossless is not possible with format:{format}; use {}",
+            lossless_names()
         ))),
         Some(quality) => Ok(quality),
     }
+}
+
+/// The formats that can be without loss, for remedies.
+fn lossless_names() -> String {
+    let names = OutputFormat::all().filter(|format| format.has_lossless()).map(OutputFormat::name);
+    names.collect::<Vec<_>>().join(" or ")
 }
 
 impl fmt::Display for Recipe {
@@ -436,7 +490,7 @@ mod tests {
         assert_eq!(printed("format:png,quality:85"), "format:png,quality:lossless");
         assert_eq!(printed("format:png"), "format:png,quality:lossless");
         assert_eq!(printed("quality:lossless"), "format:webp,quality:lossless");
-        assert!(refusal("format:jpeg,quality:lossless").contains("webp or png"));
+        assert!(refusal("format:jpeg,quality:lossless").contains("png or webp"));
     }
 
     #[test]
@@ -465,6 +519,31 @@ mod tests {
         assert!(
             "profile:keep".parse::<Recipe>().unwrap().with_format(OutputFormat::In(Format::Avif)).is_err()
         );
+    }
+
+    #[test]
+    fn the_source_decides_the_format_where_that_can_be_encoded_at_the_size() {
+        let made = |text: &str, source, size, frames| {
+            text.parse::<Recipe>().unwrap().output_format(source, size, frames)
+        };
+        assert_eq!(made("format:source", Format::Avif, (1_000, 1_000), 1), Format::Avif);
+        assert_eq!(made("format:source", Format::Avif, (4_000, 1_000), 1), Format::Png);
+        let small = "format:source,resize:inside:500x500";
+        assert_eq!(made(small, Format::Avif, (4_000, 1_000), 1), Format::Avif);
+        assert_eq!(made("frames:all,format:source", Format::Jpeg, (10, 10), 1), Format::Jpeg);
+        assert_eq!(made("frames:all,format:source", Format::Gif, (10, 10), 1), Format::Png);
+        assert_eq!(made("frames:all,format:source", Format::Gif, (10, 10), 2), Format::Webp);
+    }
+
+    #[test]
+    fn the_bound_of_an_output_holds_whatever_is_trimmed() {
+        let bound = |text: &str, size| text.parse::<Recipe>().unwrap().output_size_max(size);
+        assert_eq!(bound("resize:inside:500x2000", Some((1_000, 1_000))), Some((500, 500)));
+        assert_eq!(bound("trim:1,resize:inside:500x2000", Some((1_000, 1_000))), Some((500, 1_000)));
+        assert_eq!(bound("trim:1,resize:cover:300x200", Some((250, 1_000))), Some((250, 200)));
+        assert_eq!(bound("rotate:90", Some((30, 20))), Some((20, 30)));
+        assert_eq!(bound("resize:pad:300x200", None), Some((300, 200)));
+        assert_eq!(bound("crop:5x5:50:0", Some((10, 10))), None);
     }
 
     #[test]

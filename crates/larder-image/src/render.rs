@@ -6,16 +6,19 @@
 
 mod animation;
 mod cascade;
+mod memory;
 
 use crate::formats::{Encode, Format};
 use crate::guard::guarded;
-use crate::picture::Picture;
+use crate::picture::{Channels, Picture};
 use crate::pixels::{compose, orient};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
+use crate::steps::Work;
 use crate::{Deadline, Error, icc};
 use cascade::Cascade;
+pub(crate) use memory::Costs;
 
 /// An encoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub(crate) fn render(
     // Largest first; what can't be planned comes last and is answered with its error.
     let mut order: Vec<usize> = (0..recipes.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(plans[index].as_ref().map_or(0, Plan::scaled_pixels)));
+    let costs = decoded.costs(recipes);
     let converts_early = !recipes.iter().any(Recipe::keeps_profile);
     let mut cascade = Cascade::new(decoded.picture(), converts_early);
     let mut results: Vec<Result<Rendition, Error>> =
@@ -49,9 +53,12 @@ pub(crate) fn render(
         let recipe = &recipes[index];
         results[index] = plans[index].clone().and_then(|plan| {
             deadline.check()?;
-            let format = recipe.format().resolve(decoded.format(), decoded.stays_animated(recipe));
+            costs.check(index)?;
+            let inspection = decoded.inspection();
+            let format =
+                recipe.output_format(inspection.format, inspection.oriented_size(), inspection.frames);
             guarded(format, || match decoded.stays_animated(recipe) {
-                true => animation::render(decoded, recipe, &plan, deadline),
+                true => animation::render(decoded, recipe, &plan, format, deadline),
                 false => still(&mut cascade, recipe, &plan, format, deadline),
             })
         });
@@ -77,9 +84,9 @@ fn still(
     deadline: Deadline,
 ) -> Result<Rendition, Error> {
     let encode = encoder(format)?;
-    check_side(plan.output_size(), format, encode)?;
+    check_size(plan.output_size(), format, encode)?;
     let scaled = cascade.scaled(plan)?;
-    let picture = finish(scaled, recipe, plan, encode.alpha)?;
+    let picture = finish(scaled, recipe, &Work { deadline, plan }, encode)?;
     deadline.check()?;
     let (width_px, height_px) = (picture.width(), picture.height());
     let bytes = (encode.still)(&picture, recipe.quality(), deadline)?;
@@ -91,7 +98,7 @@ fn encoder(format: Format) -> Result<&'static Encode, Error> {
     encode.ok_or_else(|| Error::recipe(format!("format:{format} can't be encoded")))
 }
 
-fn check_side((width, height): (u32, u32), format: Format, encode: &Encode) -> Result<(), Error> {
+fn check_size((width, height): (u32, u32), format: Format, encode: &Encode) -> Result<(), Error> {
     let longest = width.max(height);
     if longest > encode.side_max_px {
         return Err(Error::recipe(format!(
@@ -99,19 +106,64 @@ fn check_side((width, height): (u32, u32), format: Format, encode: &Encode) -> R
             encode.side_max_px
         )));
     }
-    Ok(())
+    let found = u64::from(width) * u64::from(height);
+    match encode.pixels_max {
+        Some(limit) if found > limit => Err(Error::LimitExceeded {
+            what: "pixels of an output in this format (add a smaller resize, or use format:webp)",
+            found,
+            limit,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What is done after the resize: turning, effects, colours, margins, what lies under all of it.
-fn finish(scaled: Picture, recipe: &Recipe, plan: &Plan, alpha: bool) -> Result<Picture, Error> {
-    let upright = orient::orient(scaled, plan.orientation);
-    let mut picture = recipe.retouch(upright)?;
-    if !recipe.keeps_profile() {
+fn finish(scaled: Picture, recipe: &Recipe, work: &Work<'_>, encode: &Encode) -> Result<Picture, Error> {
+    let upright = orient::orient(scaled, work.plan.orientation);
+    let mut picture = recipe.retouch(upright, work)?;
+    work.deadline.check()?;
+    // A profile for grey does not apply to the three channels that grey becomes.
+    let padded = work.plan.canvas.is_some_and(|canvas| canvas != (picture.width(), picture.height()));
+    let becomes_rgb = picture.channels() == Channels::Grey && (padded || !encode.grey);
+    if !recipe.keeps_profile() || becomes_rgb {
         picture = icc::to_srgb(picture)?;
     }
-    if let Some(canvas) = plan.canvas {
+    if let Some(canvas) = work.plan.canvas {
         picture = compose::pad(picture, canvas);
     }
-    picture = recipe.compose(picture)?;
-    Ok(if alpha { picture.without_idle_alpha() } else { compose::flatten(picture, [255; 3]) })
+    picture = recipe.compose(picture, work)?;
+    Ok(if encode.alpha { picture.without_idle_alpha() } else { compose::flatten(picture, [255; 3]) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::recipe::Quality;
+    use crate::{ImageLimits, Source, inspect};
+
+    #[test]
+    fn a_profile_for_grey_stays_only_where_grey_stays_grey() {
+        let later = || Deadline::after(Duration::from_secs(60));
+        let linear = moxcms::ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+        let grey = Picture::new(2, 1, Channels::Grey, vec![55, 255]).with_profile(Some(linear.into()));
+        let still = Format::Png.kind().encode.as_ref().unwrap().still;
+        let file = still(&grey, Quality::Lossless, later()).unwrap();
+        let limits = ImageLimits::default();
+        let source = Source::open(&file, &limits).unwrap();
+        let shown = |recipe: &str| {
+            let recipes = [recipe.parse::<Recipe>().unwrap()];
+            let made = source.decode(&recipes, later()).unwrap().render(&recipes, later()).remove(0).unwrap();
+            let decoded = Source::open(&made.bytes, &limits).unwrap().decode(&[], later()).unwrap();
+            let middle = decoded.picture().height() / 2;
+            (inspect(&made.bytes, &limits).unwrap().has_icc, decoded.picture().pixel(0, middle)[0])
+        };
+        assert_eq!(shown("profile:keep,format:png"), (true, 55));
+        // 55/255 in linear light is 0.216, which sRGB writes as 0.502.
+        for recipe in ["profile:keep,quality:lossless", "profile:keep,resize:pad:2x9,format:png"] {
+            let (profile, tone) = shown(recipe);
+            assert!(!profile && tone.abs_diff(128) <= 2, "{recipe}: {profile} {tone}");
+        }
+    }
 }

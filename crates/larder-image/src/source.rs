@@ -8,7 +8,7 @@ use crate::guard::guarded;
 use crate::inspect::{Inspection, inspect};
 use crate::picture::Picture;
 use crate::recipe::Recipe;
-use crate::render::{self, Rendition};
+use crate::render::{self, Costs, Rendition};
 use crate::{Deadline, Error};
 
 /// A file whose header has been read and lies within the limits.
@@ -16,6 +16,7 @@ use crate::{Deadline, Error};
 pub struct Source<'a> {
     bytes: &'a [u8],
     inspection: Inspection,
+    memory_bytes_max: u64,
 }
 
 impl<'a> Source<'a> {
@@ -24,12 +25,21 @@ impl<'a> Source<'a> {
     /// # Errors
     /// As [`inspect`].
     pub fn open(bytes: &'a [u8], limits: &ImageLimits) -> Result<Self, Error> {
-        Ok(Self { bytes, inspection: inspect(bytes, limits)? })
+        let memory_bytes_max = limits.decode_memory_bytes;
+        Ok(Self { bytes, inspection: inspect(bytes, limits)?, memory_bytes_max })
     }
 
     /// What the header says.
     pub fn inspection(&self) -> &Inspection {
         &self.inspection
+    }
+
+    /// Bytes of memory that decoding this file and then rendering these recipes takes at its peak: what
+    /// a caller reserves until the renditions are made. An upper bound by the header, and never more
+    /// than the limit: a recipe that would take more is refused when it is rendered.
+    pub fn memory_bytes(&self, recipes: &[Recipe]) -> u64 {
+        let costs = Costs::of(&self.inspection, self.bytes.len() as u64, recipes, self.memory_bytes_max);
+        self.inspection.decode_memory_bytes.max(costs.peak_bytes)
     }
 
     /// Decodes once, completely and strictly, for all of `wanted`; with none wanted the decode only
@@ -53,7 +63,8 @@ impl<'a> Source<'a> {
         }
         let animated = self.inspection.is_animated() && wanted.iter().any(Recipe::keeps_animation);
         let animation = animated.then(|| self.bytes.to_vec());
-        Ok(Decoded { picture, inspection: self.inspection.clone(), animation })
+        let memory_bytes_max = self.memory_bytes_max;
+        Ok(Decoded { picture, inspection: self.inspection.clone(), animation, memory_bytes_max })
     }
 }
 
@@ -63,6 +74,7 @@ pub struct Decoded {
     picture: Picture,
     inspection: Inspection,
     animation: Option<Vec<u8>>,
+    memory_bytes_max: u64,
 }
 
 impl Decoded {
@@ -91,6 +103,11 @@ impl Decoded {
     /// without any other metadata.
     pub fn render(&self, recipes: &[Recipe], deadline: Deadline) -> Vec<Result<Rendition, Error>> {
         render::render(self, recipes, deadline)
+    }
+
+    pub(crate) fn costs(&self, recipes: &[Recipe]) -> Costs {
+        let file = self.animation.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Costs::of(&self.inspection, file, recipes, self.memory_bytes_max)
     }
 
     pub(crate) fn picture(&self) -> &Picture {

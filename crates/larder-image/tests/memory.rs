@@ -6,7 +6,7 @@
 
 mod scene;
 
-use larder_image::{ImageLimits, Source};
+use larder_image::{Error, ImageLimits, Recipe, Source};
 use scene::{bmp, later, made};
 
 /// What the allocator and the measuring itself may add.
@@ -42,6 +42,127 @@ fn check(name: &str, file: &[u8]) {
 }
 
 const SIZE: (i32, i32) = (2_400, 1_600);
+
+#[expect(clippy::print_stdout, reason = "the figures are the point of looking at a run")]
+fn check_rendering(file: &[u8], recipes: &[&str]) {
+    if std::env::var_os("NEXTEST").is_none() {
+        return;
+    }
+    let wanted: Vec<Recipe> = recipes.iter().map(|text| text.parse().unwrap()).collect();
+    let source = Source::open(file, &ImageLimits::default()).unwrap();
+    let announced = source.memory_bytes(&wanted);
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = status("VmRSS:");
+    let decoded = source.decode(&wanted, later()).unwrap();
+    let renditions = decoded.render(&wanted, later());
+    // The file is no longer needed when the pictures are made.
+    let taken = status("VmHWM:").saturating_sub(before);
+    assert!(renditions.iter().all(Result::is_ok), "{recipes:?}");
+    drop(renditions);
+    println!("{recipes:?}: announced {announced}, taken {taken}");
+    assert!(taken <= announced + SLACK_BYTES, "{recipes:?}: announced {announced}, taken {taken}");
+}
+
+/// A picture with the grain of a film.
+fn grain(width: i32, height: i32) -> Vec<u8> {
+    let (mut bytes, noise) = (bmp(width, height, false), noise(width, height, false));
+    for (byte, noise) in bytes[122..].iter_mut().zip(&noise[122..]) {
+        *byte = byte.saturating_add(noise / 10);
+    }
+    bytes
+}
+
+/// Noise, which no encoder makes small.
+fn noise(width: i32, height: i32, alpha: bool) -> Vec<u8> {
+    let mut bytes = bmp(width, height, alpha);
+    let mut state = 1_u32;
+    for byte in &mut bytes[122..] {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *byte = (state >> 24) as u8;
+    }
+    bytes
+}
+
+#[test]
+fn rendering_as_jpeg_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, false), &["format:jpeg,quality:95"]);
+}
+
+#[test]
+fn rendering_as_png_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, true), &["format:png"]);
+}
+
+#[test]
+fn rendering_as_lossy_webp_takes_what_is_announced() {
+    check_rendering(&bmp(SIZE.0, SIZE.1, false), &["format:webp"]);
+    check_rendering(&grain(SIZE.0, SIZE.1), &["format:webp,quality:95"]);
+}
+
+#[test]
+fn rendering_as_lossy_webp_with_alpha_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, true), &["format:webp,quality:95"]);
+}
+
+#[test]
+fn rendering_as_lossless_webp_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, true), &["format:webp,quality:lossless"]);
+}
+
+#[test]
+fn rendering_as_avif_takes_what_is_announced() {
+    check_rendering(&noise(1_600, 1_300, true), &["format:avif,quality:90"]);
+}
+
+#[test]
+fn effects_and_margins_take_what_is_announced() {
+    let file = bmp(SIZE.0, SIZE.1, true);
+    check_rendering(
+        &file,
+        &["rotate:90,blur:4,format:jpeg", "resize:pad:2600x2600,sharpen:10,background:ffffff,format:jpeg"],
+    );
+}
+
+#[test]
+fn a_wide_blur_takes_what_is_announced() {
+    check_rendering(&bmp(SIZE.0, SIZE.1, true), &["blur:60,format:jpeg"]);
+}
+
+#[test]
+fn a_set_of_sizes_takes_what_is_announced() {
+    let sizes = ["1800x1200", "1200x800", "800x600", "400x300", "200x100"];
+    let recipes = sizes.map(|size| format!("resize:cover:{size},format:jpeg"));
+    check_rendering(&bmp(SIZE.0, SIZE.1, true), &recipes.each_ref().map(String::as_str));
+}
+
+#[test]
+fn an_animation_takes_what_is_announced() {
+    let mut file = Vec::new();
+    let (width, height) = (1_000_u16, 800_u16);
+    let mut encoder =
+        gif::Encoder::new(&mut file, width, height, &[255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]).unwrap();
+    for n in 0..12_usize {
+        let pixels =
+            (0..usize::from(width) * usize::from(height)).map(|i| ((i / 50 + n * (i / 7_000)) % 4) as u8);
+        let pixels = pixels.collect::<Vec<_>>();
+        encoder.write_frame(&gif::Frame::from_indexed_pixels(width, height, pixels, Some(3))).unwrap();
+    }
+    drop(encoder);
+    check_rendering(&file, &["frames:all,format:webp"]);
+    check_rendering(&file, &["frames:all,format:webp,quality:lossless"]);
+}
+
+#[test]
+fn what_can_never_fit_is_refused_for_its_recipe_alone() {
+    let file = bmp(SIZE.0, SIZE.1, false);
+    let limits = ImageLimits { decode_memory_bytes: 60_000_000, ..ImageLimits::default() };
+    let wanted = ["quality:lossless", "resize:inside:300x300"].map(|text| text.parse::<Recipe>().unwrap());
+    let source = Source::open(&file, &limits).unwrap();
+    assert!(source.memory_bytes(&wanted) <= limits.decode_memory_bytes);
+    let renditions = source.decode(&wanted, later()).unwrap().render(&wanted, later());
+    assert!(matches!(renditions[0], Err(Error::LimitExceeded { .. })));
+    assert!(renditions[1].is_ok());
+}
 
 #[test]
 fn bmp_takes_what_it_announces() {
@@ -95,7 +216,11 @@ fn lossy_webp_with_alpha_takes_what_it_announces() {
 #[test]
 fn lossless_webp_takes_what_it_announces() {
     // Large enough that no memory of the encoder is used again unseen.
-    check("lossless webp", &made(&bmp(3_600, 2_600, true), "format:webp,quality:lossless"));
+    let limits = ImageLimits { decode_memory_bytes: 2_000_000_000, ..ImageLimits::default() };
+    let bmp = bmp(3_600, 2_600, true);
+    let recipe = ["format:webp,quality:lossless".parse::<Recipe>().unwrap()];
+    let decoded = Source::open(&bmp, &limits).unwrap().decode(&recipe, later()).unwrap();
+    check("lossless webp", &decoded.render(&recipe, later()).remove(0).unwrap().bytes);
 }
 
 #[test]

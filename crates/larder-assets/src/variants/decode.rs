@@ -19,8 +19,9 @@ impl Larder {
     /// `suspect` says that a process ended while it worked on this file: then it is first tried in a
     /// child process.
     ///
-    /// A worker's slot is taken before the file is loaded and the memory estimate is waited for
-    /// before it is decoded, so at most as many files lie in memory as there are slots.
+    /// A worker's slot is taken before the file is loaded, and the memory estimate, for the decode and
+    /// for rendering `recipes` from it, is waited for before it is decoded, so at most as many files lie
+    /// in memory as there are slots.
     ///
     /// # Errors
     /// [`Code::Conflict`] if the bytes at the place do not have this fingerprint: they were replaced
@@ -41,11 +42,15 @@ impl Larder {
         let limit = opened.stat.size_bytes;
         let bytes = opened.body.read_all(limit).await?;
         let limits = self.settings().image.lower(&limits);
-        let (bytes, inspection) = self
+        let (bytes, recipes, inspection, memory_bytes) = self
             .pixels()
-            .run(move || larder_image::inspect(&bytes, &limits).map(|inspection| (bytes, inspection)))
+            .run(move || {
+                let source = Source::open(&bytes, &limits)?;
+                let (inspection, memory_bytes) = (source.inspection().clone(), source.memory_bytes(&recipes));
+                Ok::<_, larder_image::Error>((bytes, recipes, inspection, memory_bytes))
+            })
             .await??;
-        let share = self.pixels().memory(inspection.decode_memory_bytes).await?;
+        let share = self.pixels().memory(memory_bytes).await?;
         if suspect {
             self.try_in_isolation(&bytes, &limits, &recipes).await?;
         }

@@ -40,12 +40,25 @@ pub fn recipe_digest(canonical: &str) -> String {
     hex::encode(&Sha256::digest(canonical.as_bytes())[..8])
 }
 
-/// The format that a recipe makes of a source of this media type.
-pub fn output_format(recipe: &Recipe, source_content_type: &str) -> Format {
-    let source = larder_core::FileType::of_content_type(source_content_type)
+/// The format that a recipe makes of a source, by what is known of it.
+pub fn output_format(recipe: &Recipe, source: &SourceFacts<'_>) -> Format {
+    let format = larder_core::FileType::of_content_type(source.content_type)
         .and_then(|known| Format::named(known.name))
         .unwrap_or(Format::Jpeg);
-    recipe.format().resolve(source, recipe.keeps_animation())
+    recipe.output_format(format, (source.width_px, source.height_px), source.frames)
+}
+
+/// What the format of an output may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceFacts<'a> {
+    /// The media type.
+    pub content_type: &'a str,
+    /// Width of the upright picture in pixels; 0 if it is not known yet.
+    pub width_px: u32,
+    /// Height of the upright picture in pixels; 0 if it is not known yet.
+    pub height_px: u32,
+    /// Frames; 1 for a still picture.
+    pub frames: u32,
 }
 
 /// Where a variant's bytes lie: `<prefix>/_variants/<key>/<source>-<recipe>.<extension>`.

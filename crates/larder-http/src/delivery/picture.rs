@@ -4,9 +4,13 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use larder_assets::{links::encode_path, variants::output_format};
+use larder_assets::{
+    AssetView,
+    links::encode_path,
+    variants::{SourceFacts, output_format},
+};
 use larder_core::{BucketName, Code, Fault, FileType, ObjectKey};
-use larder_image::{OutputFormat, Recipe};
+use larder_image::{Format, OutputFormat, Recipe};
 
 use super::{
     Extra,
@@ -140,13 +144,31 @@ async fn negotiated(
     for format in negotiate::named(&parts.headers) {
         // A format of one frame is no choice for an animation; and some recipes can't be made in it.
         let loses_frames = base.keeps_animation() && !format.animates();
-        let format = OutputFormat::In(format);
-        if !loses_frames && let Ok(recipe) = base.with_format(format) {
-            return Ok((format, recipe));
+        let Ok(recipe) = base.with_format(OutputFormat::In(format)) else { continue };
+        if !loses_frames && admits(context, asked, &recipe, format).await? {
+            return Ok((OutputFormat::In(format), recipe));
         }
     }
-    let format = OutputFormat::In(negotiate::fallback(&source_type(context, asked).await?));
+    let source = source(context, asked).await?;
+    let format = OutputFormat::In(negotiate::fallback(&source.content_type));
     Ok((format, base.with_format(format)?))
+}
+
+/// Whether the output can have this format by its size. Most recipes bound it; for the others the
+/// source's size counts.
+async fn admits(
+    context: &Context,
+    asked: &Asked<'_>,
+    recipe: &Recipe,
+    format: Format,
+) -> Result<bool, Fault> {
+    if recipe.output_size_max(None).is_some_and(|size| format.admits(size)) {
+        return Ok(true);
+    }
+    let source = source(context, asked).await?;
+    let size = recipe.output_size_max(source.width.zip(source.height));
+    // Of a recipe that can't be made, any format tells the reason.
+    Ok(size.is_none_or(|size| format.admits(size)))
 }
 
 /// Whether a recipe that follows its source makes `format` of this one.
@@ -156,12 +178,19 @@ async fn makes(
     base: &Recipe,
     format: OutputFormat,
 ) -> Result<bool, Fault> {
-    let made = output_format(base, &source_type(context, asked).await?);
+    let source = source(context, asked).await?;
+    let facts = SourceFacts {
+        content_type: &source.content_type,
+        width_px: source.width.unwrap_or(0),
+        height_px: source.height.unwrap_or(0),
+        frames: source.frames.unwrap_or(1),
+    };
+    let made = output_format(base, &facts);
     Ok(format_of_extension(made.extension()).is_ok_and(|made| made == format))
 }
 
-async fn source_type(context: &Context, asked: &Asked<'_>) -> Result<String, Fault> {
-    Ok(context.app.larder().asset_at(&asked.bucket, &asked.key).await?.content_type)
+async fn source(context: &Context, asked: &Asked<'_>) -> Result<AssetView, Fault> {
+    context.app.larder().asset_at(&asked.bucket, &asked.key).await
 }
 
 /// Whether a picture's URL may end in this extension.
@@ -172,14 +201,18 @@ pub(crate) fn is_extension(extension: &str) -> bool {
 fn format_of_extension(extension: &str) -> Result<OutputFormat, Fault> {
     FileType::of_extension(extension).and_then(|known| OutputFormat::named(known.name)).ok_or_else(|| {
         Fault::new(Code::InvalidRecipe, format!("pictures are not made as .{extension}"))
-            .remedy("end the URL in .jpg, .png, .webp, .avif or .auto")
+            .remedy(format!("end the URL in {}", extensions()))
     })
+}
+
+/// What a picture's URL may end in.
+fn extensions() -> String {
+    let all: Vec<String> = OutputFormat::all().map(|format| format!(".{}", format.url_extension())).collect();
+    all.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
-    use larder_image::Format;
-
     use super::*;
 
     #[test]
@@ -218,5 +251,6 @@ mod tests {
         }
         assert_eq!(format_of_extension("exe").unwrap_err().code, Code::InvalidRecipe);
         assert_eq!(format_of_extension("svg").unwrap_err().code, Code::InvalidRecipe);
+        assert_eq!(extensions(), ".jpg, .png, .webp, .avif, .auto");
     }
 }

@@ -19,6 +19,33 @@ pub fn png(width: u16, height: u16) -> Bytes {
     bytes.into()
 }
 
+/// A grey TIFF of one pixel with a GPS directory.
+pub fn tiff_with_a_place() -> Bytes {
+    let entries: [(u16, u16, u32, u32); 9] = [
+        (256, 3, 1, 1),
+        (257, 3, 1, 1),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, 140),
+        (278, 3, 1, 1),
+        (279, 4, 1, 1),
+        (34_853, 4, 1, 122),
+    ];
+    let mut bytes = b"II*\0\x08\0\0\0\x09\0".to_vec();
+    for (tag, kind, count, value) in entries {
+        bytes.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+        bytes.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+    }
+    bytes.extend([0; 4]);
+    // At 122, the GPS directory with one entry; at 140, the pixel.
+    bytes.extend([1, 0]);
+    bytes.extend([1, 0, 2, 0, 2, 0, 0, 0, b'N', 0, 0, 0]);
+    bytes.extend([0; 4]);
+    bytes.push(77);
+    bytes.into()
+}
+
 fn gradient(width: u16, height: u16) -> Vec<u8> {
     let pixel = |x: u16, y: u16| [(x * 7) as u8, (y * 5) as u8, (x ^ y) as u8];
     (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect()

@@ -68,9 +68,14 @@ pub struct FormatKind {
     pub(crate) decode: fn(&[u8], &Inspection, Deadline) -> Result<Picture, Error>,
     /// Walks through the frames of an animation, where the format has any.
     pub(crate) animate: Option<Animate>,
+    /// Copies a file without its metadata, where that can be done without a decode.
+    pub(crate) strip: Option<Strip>,
     /// How to encode, where that is offered.
     pub(crate) encode: Option<Encode>,
 }
+
+/// A copy of a file that says nothing but how the picture looks; stripped again, it stays the same.
+pub(crate) type Strip = fn(&[u8]) -> Result<Vec<u8>, Error>;
 
 /// Width and height, where the bytes already show them.
 pub(crate) type Size = fn(&[u8]) -> Result<Option<(u32, u32)>, Error>;
@@ -94,6 +99,8 @@ pub(crate) struct Encode {
     pub alpha: bool,
     /// Longest side that the format can express, or that is offered.
     pub side_max_px: u32,
+    /// Most pixels that are encoded, where the encoder cannot be interrupted.
+    pub pixels_max: Option<u64>,
     /// The lossy quality where a recipe does not say; `None` for a format that loses nothing whatever
     /// is asked for.
     pub quality: Option<u8>,
@@ -101,14 +108,56 @@ pub(crate) struct Encode {
     pub lossless: bool,
     /// Whether a colour profile can be embedded.
     pub profile: bool,
-    /// Whether an animation stays one.
-    pub animation: bool,
+    /// Whether grey stays one channel, so that a profile for grey can be embedded.
+    pub grey: bool,
+    /// Begins an animation, where the format can move.
+    pub animate: Option<Start>,
     /// Place among the formats that are chosen by `Accept` when a client names them, the smallest
     /// output first; `None` for formats that every client shows.
     pub negotiated: Option<u8>,
+    /// Bytes of memory that encoding takes beside the picture, what it writes included; for an
+    /// animation, from its first frame to its last. By measurement, with room for hard pictures.
+    pub memory_bytes: fn(&Load) -> u64,
     /// Encodes one picture; its profile, if it still has one, is embedded. Encoders that can be
     /// interrupted stop at the deadline.
     pub still: fn(&Picture, Quality, Deadline) -> Result<Vec<u8>, Error>,
+}
+
+/// What is to be encoded, as far as it decides about memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Pixels of a frame.
+    pub pixels: u64,
+    pub alpha: bool,
+    pub quality: Quality,
+    pub frames: u32,
+}
+
+/// Begins an animation of this size that plays so often (0 = for ever).
+pub(crate) type Start = fn((u32, u32), u32, Quality) -> Result<Box<dyn AnimationEncoder>, Error>;
+
+/// Encodes an animation frame by frame.
+pub(crate) trait AnimationEncoder {
+    /// Adds a frame of the animation's size; the profile of the last one is embedded.
+    fn add(&mut self, picture: &Picture, duration_ms: u32) -> Result<(), Error>;
+
+    /// The file.
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, Error>;
+}
+
+/// What a format can express of a picture, for help texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputTraits {
+    /// The quality where a recipe does not say; `None` for a format that loses nothing.
+    pub quality: Option<u8>,
+    /// Whether `quality:lossless` can be asked for.
+    pub lossless: bool,
+    /// Whether transparency can be expressed.
+    pub alpha: bool,
+    /// Whether a colour profile can be embedded.
+    pub profile: bool,
+    /// Whether an animation stays one.
+    pub animation: bool,
 }
 
 impl Format {
@@ -148,6 +197,14 @@ impl Format {
         self.kind().encode.is_some()
     }
 
+    /// Whether outputs of this size, in pixels, are encoded.
+    pub fn admits(self, (width, height): (u32, u32)) -> bool {
+        self.kind().encode.as_ref().is_some_and(|encode| {
+            let pixels = u64::from(width) * u64::from(height);
+            width.max(height) <= encode.side_max_px && encode.pixels_max.is_none_or(|most| pixels <= most)
+        })
+    }
+
     /// Formats that are chosen only for clients that name them in `Accept`, the best first: their
     /// output is smaller, but not every client shows them.
     pub fn negotiated() -> Vec<Self> {
@@ -161,12 +218,12 @@ impl Format {
 
     /// Whether an animation stays one in this format.
     pub fn animates(self) -> bool {
-        self.kind().encode.as_ref().is_some_and(|encode| encode.animation)
+        self.kind().encode.as_ref().is_some_and(|encode| encode.animate.is_some())
     }
 
     /// The format that animations are kept in: the first that can.
-    pub(crate) fn animated() -> Self {
-        FORMATS.iter().map(|kind| kind.format).find(|format| format.animates()).unwrap_or(Self::Webp)
+    pub(crate) fn animated() -> Option<Self> {
+        FORMATS.iter().map(|kind| kind.format).find(|format| format.animates())
     }
 
     pub(crate) fn decodable_names() -> String {
@@ -175,6 +232,17 @@ impl Format {
 }
 
 impl FormatKind {
+    /// What outputs in this format can have; `None` if there are none.
+    pub fn output(&self) -> Option<OutputTraits> {
+        self.encode.as_ref().map(|encode| OutputTraits {
+            quality: encode.quality,
+            lossless: encode.lossless,
+            alpha: encode.alpha,
+            profile: encode.profile,
+            animation: encode.animate.is_some(),
+        })
+    }
+
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         FORMATS.iter().find(|kind| kind.name == name)
     }

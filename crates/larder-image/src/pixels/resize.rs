@@ -1,6 +1,6 @@
 //! Resampling with Lanczos3, in the pixels' own (gamma) space as the common image servers do.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3, U8x4};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
@@ -15,15 +15,27 @@ pub(crate) fn resize(
     region: Region,
     size: (u32, u32),
 ) -> Result<Picture, Error> {
+    resize_within(resizer, source, Region::new(0, 0, source.width(), source.height()), region, size)
+}
+
+/// Scales `region` of the picture to `size` as if there were nothing beyond `bounds`, which are whole
+/// pixels: Lanczos looks at three pixels to each side of what it makes, as they are in the output.
+pub(crate) fn resize_within(
+    resizer: &mut Resizer,
+    source: &Picture,
+    bounds: Region,
+    region: Region,
+    size: (u32, u32),
+) -> Result<Picture, Error> {
     if let Some(cut) = cut_without_scaling(source, region, size) {
         return Ok(cut);
     }
     let channels = source.channels();
     let mut pixels = vec![0; size.0 as usize * size.1 as usize * channels.count()];
     match channels {
-        Channels::Grey => convolve::<U8>(resizer, source, region, size, &mut pixels)?,
-        Channels::Rgb => convolve::<U8x3>(resizer, source, region, size, &mut pixels)?,
-        Channels::Rgba => convolve::<U8x4>(resizer, source, region, size, &mut pixels)?,
+        Channels::Grey => convolve::<U8>(resizer, source, bounds, region, size, &mut pixels)?,
+        Channels::Rgb => convolve::<U8x3>(resizer, source, bounds, region, size, &mut pixels)?,
+        Channels::Rgba => convolve::<U8x4>(resizer, source, bounds, region, size, &mut pixels)?,
     }
     Ok(Picture::new(size.0, size.1, channels, pixels).with_profile(source.profile.clone()))
 }
@@ -32,6 +44,7 @@ pub(crate) fn resize(
 fn convolve<P: PixelTrait>(
     resizer: &mut Resizer,
     source: &Picture,
+    bounds: Region,
     region: Region,
     size: (u32, u32),
     pixels: &mut [u8],
@@ -39,16 +52,24 @@ fn convolve<P: PixelTrait>(
     let input = TypedImageRef::<P>::from_buffer(source.width(), source.height(), source.pixels())
         .map_err(internal)?;
     let mut output = TypedImage::<P>::from_buffer(size.0, size.1, pixels).map_err(internal)?;
-    // Rounding must not push the region out of the picture, which the resizer refuses.
-    let left = region.x.max(0.0);
-    let top = region.y.max(0.0);
-    let width = region.width.min(f64::from(source.width()) - left);
-    let height = region.height.min(f64::from(source.height()) - top);
+    let view = TypedCroppedImage::from_ref(
+        &input,
+        bounds.x as u32,
+        bounds.y as u32,
+        bounds.width as u32,
+        bounds.height as u32,
+    )
+    .map_err(internal)?;
+    // Rounding must not push the region out of the bounds, which the resizer refuses.
+    let left = (region.x - bounds.x).max(0.0);
+    let top = (region.y - bounds.y).max(0.0);
+    let width = region.width.min(bounds.width - left);
+    let height = region.height.min(bounds.height - top);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
         .crop(left, top, width, height)
         .use_alpha(source.has_alpha());
-    resizer.resize_typed(&input, &mut output, &options).map_err(internal)
+    resizer.resize_typed(&view, &mut output, &options).map_err(internal)
 }
 
 fn internal(error: impl std::fmt::Display) -> Error {

@@ -1,13 +1,12 @@
 //! Animations, frame by frame.
 
-use super::{check_side, encoder, finish};
-use crate::formats::webp::AnimationEncoder;
+use super::{check_size, encoder, finish};
 use crate::formats::{Format, Frame};
-use crate::picture::Picture;
-use crate::pixels::resize::resize;
+use crate::pixels::resize::resize_within;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
+use crate::steps::Work;
 use crate::{Deadline, Error, Rendition};
 
 /// Walks through the animation and writes every frame as the plan of the first one says, so that the
@@ -16,24 +15,25 @@ pub(super) fn render(
     decoded: &Decoded,
     recipe: &Recipe,
     plan: &Plan,
+    format: Format,
     deadline: Deadline,
 ) -> Result<Rendition, Error> {
     let kind = decoded.format().kind();
     let (Some(animate), Some(bytes)) = (kind.animate, decoded.animation()) else {
         return Err(Error::internal("decoded without the recipe that keeps the animation"));
     };
-    let format = Format::Webp;
     let encode = encoder(format)?;
+    let start = encode.animate.ok_or_else(|| Error::internal("the format does not move"))?;
     let size = plan.output_size();
-    check_side(size, format, encode)?;
-    let mut animation = AnimationEncoder::new(size, decoded.inspection().loops, recipe.quality())?;
+    check_size(size, format, encode)?;
+    let mut animation = start(size, decoded.inspection().loops, recipe.quality())?;
     let mut resizer = fast_image_resize::Resizer::new();
     let mut frames = 0;
     animate(bytes, decoded.inspection(), deadline, &mut |frame: Frame<'_>| {
         deadline.check()?;
-        let scaled_size = plan.orientation.inverse().apply_to_size(plan.scaled_size());
-        let scaled: Picture = resize(&mut resizer, frame.picture, plan.region, scaled_size)?;
-        let picture = finish(scaled, recipe, plan, encode.alpha)?;
+        let scaled =
+            resize_within(&mut resizer, frame.picture, plan.bounds, plan.region, plan.stored_scaled_size())?;
+        let picture = finish(scaled, recipe, &Work { deadline, plan }, encode)?;
         frames += 1;
         animation.add(&picture, frame.duration_ms)
     })?;

@@ -3,7 +3,7 @@
 use fast_image_resize::Resizer;
 
 use crate::picture::Picture;
-use crate::pixels::resize::resize;
+use crate::pixels::resize::{resize, resize_within};
 use crate::plan::{Plan, Region};
 use crate::{Error, icc};
 
@@ -16,6 +16,8 @@ pub(super) const CASCADE_FACTOR: f64 = 1.45;
 /// A resized part of the decoded picture, as stored (not turned).
 struct Level {
     region: Region,
+    /// What its pixels were made from; another plan's may end within it.
+    bounds: Region,
     picture: Picture,
 }
 
@@ -34,19 +36,20 @@ impl<'a> Cascade<'a> {
 
     /// The plan's region at the plan's size, not yet turned.
     pub fn scaled(&mut self, plan: &Plan) -> Result<Picture, Error> {
-        let size = plan.orientation.inverse().apply_to_size(plan.scaled_size());
-        let level = self.levels.iter().filter(|level| level.is_enough_for(plan.region, size));
+        let size = plan.stored_scaled_size();
+        let level = self.levels.iter().filter(|level| level.is_enough_for(plan, size));
         let scaled = match level.min_by_key(|level| level.picture.pixels().len()) {
             Some(level) => {
                 let region = level.region_of(plan.region);
                 resize(&mut self.resizer, &level.picture, region, size)?
             }
-            None => resize(&mut self.resizer, self.source, plan.region, size)?,
+            None => resize_within(&mut self.resizer, self.source, plan.bounds, plan.region, size)?,
         };
+        // What the resizer keeps for the next time would be held while this one is encoded.
+        self.resizer.reset_internal_buffers();
         let scaled = if self.converts_early { icc::to_srgb(scaled)? } else { scaled };
-        let shrinks = f64::from(size.0) < plan.region.width && f64::from(size.1) < plan.region.height;
-        if shrinks {
-            self.levels.push(Level { region: plan.region, picture: scaled.clone() });
+        if plan.shrinks() {
+            self.levels.push(Level { region: plan.region, bounds: plan.bounds, picture: scaled.clone() });
         }
         Ok(scaled)
     }
@@ -61,13 +64,15 @@ impl Level {
         )
     }
 
-    fn is_enough_for(&self, region: Region, size: (u32, u32)) -> bool {
+    fn is_enough_for(&self, plan: &Plan, size: (u32, u32)) -> bool {
+        let region = plan.region;
         let (across, down) = self.scale();
         let contains = region.x >= self.region.x
             && region.y >= self.region.y
             && region.x + region.width <= self.region.x + self.region.width
             && region.y + region.height <= self.region.y + self.region.height;
         contains
+            && self.bounds == plan.bounds
             && region.width * across >= f64::from(size.0) * CASCADE_FACTOR
             && region.height * down >= f64::from(size.1) * CASCADE_FACTOR
     }
@@ -103,7 +108,7 @@ mod tests {
     }
 
     fn plan(source: &Picture, size: (u32, u32)) -> Plan {
-        let mut plan = Plan::new(source, Orientation::UPRIGHT);
+        let mut plan = Plan::new((source.width(), source.height()), Orientation::UPRIGHT);
         plan.scale_to(size);
         plan
     }
@@ -123,12 +128,37 @@ mod tests {
     }
 
     #[test]
+    fn what_was_cut_away_does_not_shine_into_any_size() {
+        // A dark picture with a white border.
+        let mut pixels = vec![255; 480 * 360];
+        for y in 40..320 {
+            pixels[y * 480 + 40..y * 480 + 440].fill(8);
+        }
+        let source = Picture::new(480, 360, Channels::Grey, pixels);
+        let mut cascade = Cascade::new(&source, true);
+        for recipe in ["resize:inside:300x300", "trim:9,resize:inside:100x70", "trim:9,resize:cover:50x50"]
+            .into_iter()
+            .chain(["crop:400x280:40:40,resize:inside:40x28", "trim:9,resize:fill:801x20:up"])
+        {
+            let recipe: crate::Recipe = recipe.parse().unwrap();
+            let plan = recipe.plan(&source, Orientation::UPRIGHT).unwrap();
+            let scaled = cascade.scaled(&plan).unwrap();
+            let cut = recipe.as_str().contains("trim") || recipe.as_str().contains("crop");
+            assert_eq!(scaled.pixels().iter().all(|&tone| tone <= 9), cut, "{recipe}");
+        }
+    }
+
+    #[test]
     fn a_level_too_near_or_of_another_part_is_not_used() {
         let picture = Picture::filled(100, 80, Channels::Grey, &[0]);
-        let level = Level { region: Region::new(100, 0, 400, 320), picture };
-        assert!(level.is_enough_for(Region::new(100, 0, 400, 320), (50, 40)));
-        assert!(!level.is_enough_for(Region::new(100, 0, 400, 320), (80, 64)));
-        assert!(!level.is_enough_for(Region::new(99, 0, 400, 320), (50, 40)));
+        let whole = Region::new(0, 0, 600, 400);
+        let level = Level { region: Region::new(100, 0, 400, 320), bounds: whole, picture };
+        let plan = |region| Plan { region, ..Plan::new((600, 400), Orientation::UPRIGHT) };
+        assert!(level.is_enough_for(&plan(Region::new(100, 0, 400, 320)), (50, 40)));
+        assert!(!level.is_enough_for(&plan(Region::new(100, 0, 400, 320)), (80, 64)));
+        assert!(!level.is_enough_for(&plan(Region::new(99, 0, 400, 320)), (50, 40)));
+        let cropped = Plan { bounds: Region::new(100, 0, 400, 320), ..plan(Region::new(100, 0, 400, 320)) };
+        assert!(!level.is_enough_for(&cropped, (50, 40)));
         assert_eq!(level.region_of(Region::new(300, 160, 40, 20)), Region::new(50, 40, 10, 5));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Step, StepError, StepKind};
+use super::{Step, StepError, StepKind, Work};
 use crate::Error;
 use crate::picture::Picture;
 use crate::pixels::compose;
@@ -44,7 +44,7 @@ impl fmt::Display for Background {
 }
 
 impl Step for Background {
-    fn compose(&self, picture: Picture) -> Result<Picture, Error> {
+    fn compose(&self, picture: Picture, _work: &Work<'_>) -> Result<Picture, Error> {
         Ok(compose::underlay(picture, self.rgba))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number::Thousandths;
-use super::{Step, StepError, StepKind};
+use super::{Step, StepError, StepKind, Work};
 use crate::Error;
 use crate::picture::Picture;
 use crate::pixels::blur;
@@ -31,7 +31,11 @@ impl fmt::Display for Blur {
 }
 
 impl Step for Blur {
-    fn retouch(&self, picture: Picture) -> Result<Picture, Error> {
-        blur::blur(picture, self.sigma_px.as_f32())
+    fn retouch(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
+        blur::blur(picture, self.sigma_px.as_f32(), work.deadline)
+    }
+
+    fn memory_bytes(&self, size: (u32, u32)) -> u64 {
+        blur::memory_bytes(size, self.sigma_px.as_f32())
     }
 }

@@ -41,7 +41,7 @@ impl fmt::Display for Crop {
 }
 
 impl Step for Crop {
-    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+    fn plan(&self, plan: &mut Plan, _source: Option<&Picture>) -> Result<(), Error> {
         let (width, height) = plan.upright_size();
         if self.x >= width || self.y >= height {
             return Err(Error::recipe(format!(
@@ -49,6 +49,7 @@ impl Step for Crop {
                 self.x, self.y
             )));
         }
+        // Where a border may be cut away first, the corner is not known, but what is kept is no larger.
         let kept = (self.width_px.min(width - self.x), self.height_px.min(height - self.y));
         plan.crop_upright(self.x, self.y, kept);
         Ok(())
@@ -63,8 +64,9 @@ mod tests {
 
     fn cropped(argument: &str, orientation: u16) -> Result<(u32, u32, u32, u32), Error> {
         let source = Picture::new(40, 30, Channels::Grey, vec![0; 1_200]);
-        let mut plan = Plan::new(&source, Orientation::from_exif(orientation).unwrap());
-        parse(argument).unwrap().plan(&mut plan, &source)?;
+        let mut plan =
+            Plan::new((source.width(), source.height()), Orientation::from_exif(orientation).unwrap());
+        parse(argument).unwrap().plan(&mut plan, Some(&source))?;
         Ok((plan.region.x as u32, plan.region.y as u32, plan.region.width as u32, plan.region.height as u32))
     }
 

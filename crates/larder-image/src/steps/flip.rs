@@ -41,7 +41,7 @@ impl fmt::Display for Flip {
 }
 
 impl Step for Flip {
-    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+    fn plan(&self, plan: &mut Plan, _source: Option<&Picture>) -> Result<(), Error> {
         plan.orient(Orientation::mirror(self.horizontal, self.vertical));
         Ok(())
     }

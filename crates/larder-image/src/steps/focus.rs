@@ -40,7 +40,7 @@ impl Step for Focus {
         self.x == Thousandths(500) && self.y == Thousandths(500)
     }
 
-    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+    fn plan(&self, plan: &mut Plan, _source: Option<&Picture>) -> Result<(), Error> {
         plan.focus = (f64::from(self.x.0) / 1_000.0, f64::from(self.y.0) / 1_000.0);
         Ok(())
     }

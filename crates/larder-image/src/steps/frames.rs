@@ -7,8 +7,8 @@ use crate::recipe::Settings;
 
 pub(super) const KIND: StepKind = StepKind {
     name: "frames",
-    doc: "`first` (default) makes a still picture of an animation; `all` keeps an animated GIF or WebP \
-          as animated WebP. Formats that cannot move take the first frame.",
+    doc: "`first` (default) makes a still picture of an animation; `all` keeps the animation, \
+          where the formats of the source and of the output can move; others take the first frame.",
     example: "frames:all",
     parse,
 };

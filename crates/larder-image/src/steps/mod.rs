@@ -20,10 +20,10 @@ mod trim;
 
 use std::fmt;
 
-use crate::Error;
 use crate::picture::Picture;
 use crate::plan::Plan;
 use crate::recipe::Settings;
+use crate::{Deadline, Error};
 
 /// Every step there is. The order is the order of work, and the order in which a recipe prints.
 pub const STEPS: &[StepKind] = &[
@@ -79,22 +79,38 @@ pub(crate) trait Step: fmt::Debug + fmt::Display + Send + Sync {
     /// Settles what does not depend on the picture.
     fn settle(&self, _settings: &mut Settings) {}
 
-    /// Adds its work to the plan for `source`.
-    fn plan(&self, _plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+    /// Adds its work to the plan for `source`; without the picture, which is asked for before a decode,
+    /// what can be said of every picture of the plan's size.
+    fn plan(&self, _plan: &mut Plan, _source: Option<&Picture>) -> Result<(), Error> {
         Ok(())
     }
 
     /// Works on the resized and upright picture, in its own colours; the size stays. Margins are added
     /// afterwards, so that no effect reaches into them.
-    fn retouch(&self, picture: Picture) -> Result<Picture, Error> {
+    fn retouch(&self, picture: Picture, _work: &Work<'_>) -> Result<Picture, Error> {
         Ok(picture)
     }
 
     /// Works on the picture as it will be encoded, margins and all, in the colours of the output; the
     /// size stays. Margins are transparent until a step lays something under them.
-    fn compose(&self, picture: Picture) -> Result<Picture, Error> {
+    fn compose(&self, picture: Picture, _work: &Work<'_>) -> Result<Picture, Error> {
         Ok(picture)
     }
+
+    /// Bytes of memory that work on a picture of this size takes at most, beside the picture itself
+    /// and a copy of it with four channels.
+    fn memory_bytes(&self, _size: (u32, u32)) -> u64 {
+        0
+    }
+}
+
+/// What a step that works on pixels may ask about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work<'a> {
+    /// When the work must have ended; asked for each row.
+    pub deadline: Deadline,
+    /// What becomes of the picture as a whole.
+    pub plan: &'a Plan,
 }
 
 /// The place of the step of this name in the order of work.

@@ -8,7 +8,7 @@ use crate::recipe::Settings;
 pub(super) const KIND: StepKind = StepKind {
     name: "profile",
     doc: "`srgb` (default) converts the colours to sRGB and drops the profile; `keep` leaves the colours \
-          and embeds the profile (JPEG, PNG, WebP). Other metadata is always dropped.",
+          and embeds the profile, where the format can. Other metadata is always dropped.",
     example: "profile:keep",
     parse,
 };

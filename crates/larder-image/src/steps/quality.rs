@@ -8,8 +8,8 @@ use crate::recipe::{Quality, Settings};
 
 pub(super) const KIND: StepKind = StepKind {
     name: "quality",
-    doc: "1 to 100, or `lossless` (WebP; PNG always is). Unless given: JPEG and WebP 85, AVIF 60, at \
-          which the three look alike.",
+    doc: "1 to 100, or `lossless` where the format can be. Unless given, each format's own, at which \
+          they look alike; a format that loses nothing takes any.",
     example: "quality:85",
     parse,
 };

@@ -6,7 +6,7 @@ use super::number::size;
 use super::{Step, StepError, StepKind};
 use crate::Error;
 use crate::picture::Picture;
-use crate::plan::Plan;
+use crate::plan::{GROWN_PIXELS_MAX, Plan};
 
 pub(super) const KIND: StepKind = StepKind {
     name: "resize",
@@ -68,8 +68,9 @@ impl fmt::Display for Resize {
 }
 
 impl Step for Resize {
-    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+    fn plan(&self, plan: &mut Plan, _source: Option<&Picture>) -> Result<(), Error> {
         let size = plan.upright_size();
+        let inside = if plan.is_bound { inside_at_most } else { inside };
         match self.fit {
             Fit::Inside => plan.scale_to(inside(size, self.target, self.enlarge)),
             Fit::Pad => {
@@ -78,6 +79,10 @@ impl Step for Resize {
             }
             Fit::Fill if self.enlarge => plan.scale_to(self.target),
             Fit::Fill => plan.scale_to((self.target.0.min(size.0), self.target.1.min(size.1))),
+            Fit::Cover if plan.is_bound && !self.enlarge => {
+                plan.scale_to((self.target.0.min(size.0), self.target.1.min(size.1)));
+            }
+            Fit::Cover if plan.is_bound => plan.scale_to(self.target),
             Fit::Cover => {
                 let window = window(size, self.target);
                 let (x, y) = (place(plan.focus.0, size.0, window.0), place(plan.focus.1, size.1, window.1));
@@ -103,6 +108,22 @@ fn inside(size: (u32, u32), target: (u32, u32), enlarge: bool) -> (u32, u32) {
         ((rounded(width * target_height, height), target.1), target.1 > size.1)
     };
     if grows && !enlarge { size } else { fitted }
+}
+
+/// What [`inside`] comes to at most for a picture whose sides are no longer than these.
+fn inside_at_most(size: (u32, u32), target: (u32, u32), enlarge: bool) -> (u32, u32) {
+    let pixels = u64::from(size.0) * u64::from(size.1);
+    let free = |other: u32| {
+        let grown = GROWN_PIXELS_MAX.max(pixels) / u64::from(other.max(1));
+        u32::try_from(grown.max(1)).unwrap_or(u32::MAX)
+    };
+    let side = |target: u32, other: u32, own: u32| match (target, enlarge) {
+        (0, true) => free(other),
+        (0, false) => own,
+        (target, true) => target,
+        (target, false) => target.min(own),
+    };
+    (side(target.0, target.1, size.0), side(target.1, target.0, size.1))
 }
 
 /// `numerator / denominator`, halves upwards, at least 1 and at most what a side can be.
@@ -141,8 +162,8 @@ mod tests {
 
     fn planned(argument: &str, size: (u32, u32)) -> Plan {
         let source = Picture::new(size.0, size.1, Channels::Grey, vec![0; (size.0 * size.1) as usize]);
-        let mut plan = Plan::new(&source, Orientation::UPRIGHT);
-        parse(argument).unwrap().plan(&mut plan, &source).unwrap();
+        let mut plan = Plan::new((source.width(), source.height()), Orientation::UPRIGHT);
+        parse(argument).unwrap().plan(&mut plan, Some(&source)).unwrap();
         plan
     }
 

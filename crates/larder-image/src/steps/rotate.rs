@@ -36,7 +36,7 @@ impl fmt::Display for Rotate {
 }
 
 impl Step for Rotate {
-    fn plan(&self, plan: &mut Plan, _source: &Picture) -> Result<(), Error> {
+    fn plan(&self, plan: &mut Plan, _source: Option<&Picture>) -> Result<(), Error> {
         plan.orient(Orientation::turn(self.quarters));
         Ok(())
     }

@@ -34,18 +34,26 @@ impl fmt::Display for Trim {
 }
 
 impl Step for Trim {
-    fn plan(&self, plan: &mut Plan, source: &Picture) -> Result<(), Error> {
-        if let Some(content) = content_box(source, self.tolerance) {
-            plan.region = content;
+    fn plan(&self, plan: &mut Plan, source: Option<&Picture>) -> Result<(), Error> {
+        match source {
+            Some(source) => {
+                // The corner that is shown top left, wherever it is stored.
+                let mut corner = plan.clone();
+                corner.crop_upright(0, 0, (1, 1));
+                let border = source.pixel(corner.region.x as u32, corner.region.y as u32);
+                if let Some(content) = content_box(source, border, self.tolerance) {
+                    plan.crop_stored(content);
+                }
+            }
+            None => plan.is_bound = true,
         }
         Ok(())
     }
 }
 
-/// The smallest rectangle, in stored pixels, with every pixel that is not like the top left one.
-fn content_box(picture: &Picture, tolerance: u8) -> Option<crate::plan::Region> {
-    let border = picture.pixel(0, 0).to_vec();
-    let differs = |pixel: &[u8]| !alike(pixel, &border, tolerance);
+/// The smallest rectangle, in stored pixels, with every pixel that is not like `border`.
+fn content_box(picture: &Picture, border: &[u8], tolerance: u8) -> Option<crate::plan::Region> {
+    let differs = |pixel: &[u8]| !alike(pixel, border, tolerance);
     let row_differs = |y: &u32| picture.row(*y).chunks_exact(picture.channels().count()).any(differs);
     let top = (0..picture.height()).find(row_differs)?;
     let bottom = (top..picture.height()).rev().find(row_differs)?;
@@ -76,6 +84,20 @@ mod tests {
     use crate::picture::Channels;
     use crate::plan::Region;
 
+    fn content_of(picture: &Picture, tolerance: u8) -> Option<Region> {
+        content_box(picture, picture.pixel(0, 0), tolerance)
+    }
+
+    #[test]
+    fn the_corner_that_counts_is_the_one_shown_top_left() {
+        // Stored upside down: what is shown top left is the last pixel.
+        let source = Picture::new(3, 1, Channels::Grey, vec![9, 200, 200]);
+        let turned = crate::Orientation::from_exif(3).unwrap();
+        let mut plan = Plan::new((3, 1), turned);
+        parse("0").unwrap().plan(&mut plan, Some(&source)).unwrap();
+        assert_eq!(plan.region, Region::new(0, 0, 1, 1));
+    }
+
     fn framed(tone: u8) -> Picture {
         let mut pixels = vec![250; 6 * 5];
         for y in 1..4 {
@@ -88,19 +110,19 @@ mod tests {
 
     #[test]
     fn the_border_goes_and_the_content_stays() {
-        assert_eq!(content_box(&framed(10), 0), Some(Region::new(2, 1, 2, 3)));
+        assert_eq!(content_of(&framed(10), 0), Some(Region::new(2, 1, 2, 3)));
     }
 
     #[test]
     fn what_lies_within_the_tolerance_is_border() {
-        assert_eq!(content_box(&framed(245), 5), None);
-        assert_eq!(content_box(&framed(245), 4), Some(Region::new(2, 1, 2, 3)));
+        assert_eq!(content_of(&framed(245), 5), None);
+        assert_eq!(content_of(&framed(245), 4), Some(Region::new(2, 1, 2, 3)));
     }
 
     #[test]
     fn transparent_pixels_are_alike_whatever_their_colour() {
         let picture = Picture::new(2, 1, Channels::Rgba, vec![255, 0, 0, 0, 0, 255, 0, 0]);
-        assert_eq!(content_box(&picture, 0), None);
+        assert_eq!(content_of(&picture, 0), None);
     }
 
     #[test]

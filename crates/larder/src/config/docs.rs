@@ -134,7 +134,29 @@ pub fn configuration_page() -> String {
         let doc = step.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
         let _ = writeln!(page, "| `{}` | {doc} | `{}` |", step.name, step.example);
     }
+    formats(&mut page);
     page
+}
+
+/// What goes in and comes out of each format.
+fn formats(page: &mut String) {
+    page.push_str(
+        "\nThe formats; where the last columns are empty, pictures are only read:\n\n\
+         | format | extension | meaning | default quality | `quality:lossless` | transparency | `profile:keep` | `frames:all` |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for kind in larder_image::FORMATS {
+        let doc = kind.doc.split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = write!(page, "| `{}` | `.{}` | {doc} |", kind.name, kind.extension);
+        let Some(output) = kind.output() else {
+            page.push_str(" | | | | |\n");
+            continue;
+        };
+        let yes = |can: bool| if can { "yes" } else { "no" };
+        let quality = output.quality.map_or_else(|| "lossless".to_owned(), |quality| quality.to_string());
+        let can = [output.lossless, output.alpha, output.profile, output.animation].map(yes).join(" | ");
+        let _ = writeln!(page, " {quality} | {can} |");
+    }
 }
 
 fn settings_row(page: &mut String, setting: &Setting) {

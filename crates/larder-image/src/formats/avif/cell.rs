@@ -12,9 +12,9 @@
 
 use std::cell::RefCell;
 use std::panic::{self, PanicHookInfo};
-use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Once};
 use std::thread;
 
 use crate::guard::guarded;
@@ -27,6 +27,10 @@ const LOST_MAX: usize = 16;
 /// some hundred KiB.
 const STACK_BYTES: usize = 8 << 20;
 
+/// Threads that may still work for callers who have gone. Nobody has memory reserved for them.
+const ABANDONED_MAX: usize = 2;
+
+static ABANDONED: AtomicUsize = AtomicUsize::new(0);
 static LOST: AtomicUsize = AtomicUsize::new(0);
 static HOOK: Once = Once::new();
 
@@ -36,6 +40,32 @@ struct Report {
     lost: Sender<String>,
     /// The message of the panic that is unwinding.
     message: String,
+    stay: Arc<Stay>,
+}
+
+/// Whether somebody waits for a thread, and whether it still works.
+#[derive(Default)]
+struct Stay(AtomicU8);
+
+const WAITED_FOR: u8 = 0;
+const LEFT: u8 = 1;
+const ENDED: u8 = 2;
+
+impl Stay {
+    /// The caller goes.
+    fn leave(&self) {
+        ABANDONED.fetch_add(1, Ordering::SeqCst);
+        if self.0.compare_exchange(WAITED_FOR, LEFT, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            ABANDONED.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// The thread has done its work.
+    fn end(&self) {
+        if self.0.swap(ENDED, Ordering::SeqCst) == LEFT {
+            ABANDONED.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
 }
 
 thread_local! {
@@ -43,7 +73,7 @@ thread_local! {
 }
 
 /// Runs `work` in a cell and waits for it until the deadline. Work that goes on longer is abandoned
-/// and ends by itself.
+/// and ends by itself; while [`ABANDONED_MAX`] do, no more is begun.
 pub(super) fn run<T: Send + 'static>(
     deadline: Deadline,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -51,12 +81,18 @@ pub(super) fn run<T: Send + 'static>(
     if LOST.load(Ordering::Relaxed) >= LOST_MAX {
         return Err(Error::unsupported("AVIF, after the decoder failed too often, until the next start,"));
     }
+    if ABANDONED.load(Ordering::SeqCst) >= ABANDONED_MAX {
+        return Err(Error::TimedOut);
+    }
     HOOK.call_once(install);
+    let stay = Arc::<Stay>::default();
+    let theirs = stay.clone();
     let (lost, reports) = mpsc::channel();
     let (done, results) = mpsc::channel();
     let body = move || {
-        REPORT.set(Some(Report { lost, message: String::new() }));
+        REPORT.set(Some(Report { lost, message: String::new(), stay: theirs.clone() }));
         let result = guarded(Format::Avif, work);
+        theirs.end();
         // The result first: the caller looks for it when the report's sender is gone.
         let _ = done.send(result);
         REPORT.set(None);
@@ -65,7 +101,10 @@ pub(super) fn run<T: Send + 'static>(
     spawned.map_err(|error| Error::internal(format!("no thread for the AV1 decoder: {error}")))?;
     match reports.recv_timeout(deadline.remaining()) {
         Ok(message) => Err(Error::Panicked { format: Format::Avif, message }),
-        Err(RecvTimeoutError::Timeout) => Err(Error::TimedOut),
+        Err(RecvTimeoutError::Timeout) => {
+            stay.leave();
+            Err(Error::TimedOut)
+        }
         Err(RecvTimeoutError::Disconnected) => {
             results.recv().unwrap_or_else(|_| Err(Error::internal("the AV1 decoder gave no answer")))
         }
@@ -95,6 +134,7 @@ impl Report {
             return true;
         }
         LOST.fetch_add(1, Ordering::Relaxed);
+        self.stay.end();
         let _ = self.lost.send(std::mem::take(&mut self.message));
         loop {
             thread::park();
@@ -147,12 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn work_beyond_the_deadline_is_abandoned() {
-        let deadline = Deadline::after(Duration::from_millis(20));
-        let result = run(deadline, || {
-            thread::sleep(Duration::from_millis(500));
-            Ok(())
-        });
-        assert_eq!(result, Err(Error::TimedOut));
+    fn work_beyond_the_deadline_is_abandoned_and_bounded() {
+        let soon = || Deadline::after(Duration::from_millis(20));
+        let (go_on, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(std::sync::Mutex::new(waits));
+        for _ in 0..ABANDONED_MAX {
+            let waits = waits.clone();
+            let result = run(soon(), move || waits.lock().unwrap().recv().map_err(|_| Error::TimedOut));
+            assert_eq!(result, Err(Error::TimedOut));
+        }
+        let later = || Deadline::after(Duration::from_secs(60));
+        assert_eq!(run(later(), || Ok(7)), Err(Error::TimedOut), "two are still at work");
+        drop(go_on);
+        while ABANDONED.load(Ordering::SeqCst) > 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(run(later(), || Ok(7)), Ok(7));
     }
 }

@@ -30,15 +30,19 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
+    strip: None,
     encode: Some(Encode {
         version: "ravif 0.13 speed 10",
         alpha: true,
         side_max_px: 16_383,
+        pixels_max: Some(ENCODED_PIXELS_MAX),
         quality: Some(60),
         lossless: false,
         profile: false,
-        animation: false,
+        grey: false,
+        animate: None,
         negotiated: Some(1),
+        memory_bytes: |load| load.pixels * 110 + (16 << 20),
         still: encode,
     }),
 };
@@ -172,14 +176,6 @@ fn encode(picture: &Picture, quality: Quality, _deadline: Deadline) -> Result<Ve
     let Quality::Lossy(quality) = quality else {
         return Err(Error::recipe("quality:lossless is not possible with format:avif"));
     };
-    let found = u64::from(picture.width()) * u64::from(picture.height());
-    if found > ENCODED_PIXELS_MAX {
-        return Err(Error::LimitExceeded {
-            what: "pixels of an AVIF output (add a smaller resize, or use format:webp)",
-            found,
-            limit: ENCODED_PIXELS_MAX,
-        });
-    }
     let encoder = Encoder::new()
         .with_quality(quality.into())
         .with_alpha_quality(quality.into())

@@ -18,6 +18,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
+    strip: None,
     encode: None,
 };
 

@@ -118,7 +118,9 @@ impl<'a> Walk<'a> {
         let mut xmp = Vec::new();
         while let Some(block) = self.sub_block()? {
             if name.starts_with(b"NETSCAPE2.0") && block.first() == Some(&1) {
-                summary.loops = u16_le(block, 1).map_or(summary.loops, u32::from);
+                // The number tells how often it is repeated after the first time.
+                let repeats = u16_le(block, 1).map(u32::from);
+                summary.loops = repeats.map_or(summary.loops, |n| if n == 0 { 0 } else { n + 1 });
             } else if name.starts_with(b"XMP Data") && xmp.len() < 1 << 20 {
                 // XMP lies there as plain text that only happens to parse as sub-blocks: the byte
                 // that counts belongs to the text.
@@ -145,6 +147,8 @@ mod tests {
         let summary = summarise(&bytes).unwrap();
         assert_eq!((summary.frames, summary.loops, summary.largest_frame), (2, 0, 6));
         assert_eq!(summarise(&[SCREEN, FRAME, b";"].concat()).unwrap().loops, 1);
+        let twice_more = b"!\xff\x0bNETSCAPE2.0\x03\x01\x02\0\0";
+        assert_eq!(summarise(&[SCREEN, twice_more, FRAME, b";"].concat()).unwrap().loops, 3);
     }
 
     #[test]

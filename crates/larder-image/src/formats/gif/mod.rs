@@ -21,6 +21,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: Some(animate),
+    strip: None,
     encode: None,
 };
 

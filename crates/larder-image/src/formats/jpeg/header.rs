@@ -2,14 +2,21 @@
 
 use crate::exif::{self, Exif};
 use crate::formats::reader::u16_be;
+use crate::metadata::xmp_tells_place;
 
 /// Segments that are looked at before the first scan. A file of a camera has some 30; one with
 /// several colour profiles' worth of pieces has 255.
 const SEGMENTS_MAX: usize = 2_048;
 
+/// Followed by the packet's digest, its length and the piece's place in it: 40 bytes.
+const EXTENDED_XMP: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
+
+/// Bytes to both sides of where two pieces meet, in which a name that lies across them is found.
+const SEAM_BYTES: usize = 16;
+
 /// What the markers before the first scan say.
 #[derive(Debug, Default)]
-pub(super) struct Header<'a> {
+pub(crate) struct Header<'a> {
     pub width: u32,
     pub height: u32,
     /// Horizontal and vertical sampling factors of each component.
@@ -17,8 +24,12 @@ pub(super) struct Header<'a> {
     pub progressive: bool,
     /// Whether the first scan has fewer components than the frame, so that coefficients must wait.
     pub waits: bool,
+    /// The orientation is that of the first block, the place that of any.
     pub exif: Exif,
+    has_exif: bool,
     pub has_xmp_gps: bool,
+    /// The end of the last piece of extended XMP; a name may go on in the next.
+    xmp_tail: &'a [u8],
     /// The colour transform of an Adobe marker.
     pub adobe_transform: Option<u8>,
     /// Where the first scan's marker is.
@@ -27,7 +38,7 @@ pub(super) struct Header<'a> {
 }
 
 /// How far the markers could be read.
-pub(super) enum Read<'a> {
+pub(crate) enum Read<'a> {
     /// Up to the first scan.
     Whole(Header<'a>),
     /// The size is known, the first scan not reached.
@@ -36,7 +47,7 @@ pub(super) enum Read<'a> {
     Damaged(&'static str),
 }
 
-pub(super) fn read(bytes: &[u8]) -> Read<'_> {
+pub(crate) fn read(bytes: &[u8]) -> Read<'_> {
     let mut header = Header::default();
     let mut position = 2;
     for _ in 0..SEGMENTS_MAX {
@@ -111,9 +122,16 @@ impl<'a> Header<'a> {
         match marker {
             0xE1 => {
                 if let Some(block) = content.strip_prefix(b"Exif\0").and_then(|rest| rest.get(1..)) {
-                    self.exif = exif::read(block);
+                    let exif = exif::read(block);
+                    if !self.has_exif {
+                        self.exif.orientation = exif.orientation;
+                    }
+                    self.exif.has_gps |= exif.has_gps;
+                    self.has_exif = true;
                 } else if content.starts_with(b"http://ns.adobe.com/xap/1.0/\0") {
-                    self.has_xmp_gps |= crate::metadata::xmp_tells_place(content);
+                    self.has_xmp_gps |= xmp_tells_place(content);
+                } else if content.starts_with(EXTENDED_XMP) {
+                    self.extended_xmp(content.get(EXTENDED_XMP.len() + 40..).unwrap_or_default());
                 }
             }
             0xE2 => {
@@ -124,6 +142,13 @@ impl<'a> Header<'a> {
             0xEE if content.starts_with(b"Adobe") => self.adobe_transform = content.get(11).copied(),
             _ => {}
         }
+    }
+
+    /// A piece of a packet that is too long for one segment (XMP specification, part 3, section 1.1.3.1).
+    fn extended_xmp(&mut self, piece: &'a [u8]) {
+        let head = &piece[..piece.len().min(SEAM_BYTES)];
+        self.has_xmp_gps |= xmp_tells_place(piece) || xmp_tells_place(&[self.xmp_tail, head].concat());
+        self.xmp_tail = &piece[piece.len().saturating_sub(SEAM_BYTES)..];
     }
 
     /// The colour profile, put together from its pieces (ICC.1:2022, annex B.4); nothing if a piece
@@ -150,6 +175,22 @@ impl<'a> Header<'a> {
         let across = u64::from(self.width).div_ceil(8 * horizontal);
         let down = u64::from(self.height).div_ceil(8 * vertical);
         self.sampling.iter().map(|&(h, v)| across * down * 64 * u64::from(h) * u64::from(v)).sum()
+    }
+}
+
+/// Whether segments of known kinds follow one another up to the first scan with nothing between them,
+/// so that no two decoders can see different headers in the file.
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    let mut position = 2;
+    loop {
+        let segment = bytes.get(position..).and_then(|rest| rest.first_chunk::<2>());
+        match (segment, u16_be(bytes, position + 2)) {
+            (Some([0xFF, 0xDA]), _) => return true,
+            (Some([0xFF, 0xC0..=0xCF | 0xDB | 0xDD | 0xE0..=0xEF | 0xFE]), Some(length @ 2..)) => {
+                position += 2 + usize::from(length);
+            }
+            _ => return false,
+        }
     }
 }
 
@@ -215,6 +256,31 @@ mod tests {
         for end in 2..bytes.len() {
             assert!(matches!(read(&bytes[..end]), Read::Cut(_)), "cut at {end}");
         }
+    }
+
+    fn header_of(segments: &[Vec<u8>]) -> (u16, bool) {
+        let last = [segment(0xC0, FRAME), segment(0xDA, SCAN)];
+        let bytes = file(&[segments, &last].concat());
+        let Read::Whole(header) = read(&bytes) else { panic!("not whole") };
+        (header.exif.orientation.exif(), header.exif.has_gps || header.has_xmp_gps)
+    }
+
+    #[test]
+    fn the_first_block_turns_the_picture_and_any_block_tells_a_place() {
+        let place = b"II*\0\x08\0\0\0\x01\0\x25\x88\x04\0\x01\0\0\0\x1A\0\0\0\0\0\0\0\x01\0";
+        let turned = exif::orientation_only(crate::Orientation::from_exif(6).unwrap());
+        let block = |block: &[u8]| segment(0xE1, &[b"Exif\0\0", block].concat());
+        assert_eq!(header_of(&[block(&turned), block(place)]), (6, true));
+        assert_eq!(header_of(&[block(place), block(&turned)]), (1, true));
+        assert_eq!(header_of(&[block(&turned), block(&turned)]), (6, false));
+    }
+
+    #[test]
+    fn a_place_in_extended_xmp_is_found_even_across_two_pieces() {
+        let piece = |text: &[u8]| segment(0xE1, &[EXTENDED_XMP, &[7; 40], text].concat());
+        assert!(header_of(&[piece(b"<exif:GPSLatitude>")]).1);
+        assert!(header_of(&[piece(b"<rdf exif:GPSLa"), piece(b"titude=\"1\">")]).1);
+        assert!(!header_of(&[piece(b"<rdf exif:GPSLa"), piece(b"<x>titude")]).1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! JPEG: decoded by zune-jpeg in its strict mode, encoded by jpeg-encoder.
 
 pub(crate) mod header;
+mod strip;
 
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use zune_jpeg::JpegDecoder;
@@ -26,15 +27,19 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
+    strip: Some(strip::strip),
     encode: Some(Encode {
         version: "jpeg-encoder 0.7",
         alpha: false,
         side_max_px: 65_535,
+        pixels_max: None,
         quality: Some(85),
         lossless: false,
         profile: true,
-        animation: false,
+        grey: true,
+        animate: None,
         negotiated: None,
+        memory_bytes: |load| load.pixels * 4 + (1 << 20),
         still: encode,
     }),
 };

@@ -2,9 +2,10 @@
 
 mod libwebp;
 pub(crate) mod riff;
+mod strip;
 
 use super::canvas::{Canvas, Patch};
-use super::{Encode, Format, FormatKind, Frame};
+use super::{AnimationEncoder, Encode, Format, FormatKind, Frame, Load};
 use crate::picture::{Channels, Picture};
 use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection, exif, icc};
@@ -21,15 +22,19 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: Some(animate),
+    strip: Some(strip::strip),
     encode: Some(Encode {
         version: "libwebp 1.6",
         alpha: true,
         side_max_px: 16_383,
+        pixels_max: None,
         quality: Some(85),
         lossless: true,
         profile: true,
-        animation: true,
+        grey: false,
+        animate: Some(start),
         negotiated: Some(2),
+        memory_bytes: encode_memory_bytes,
         still: encode,
     }),
 };
@@ -51,6 +56,7 @@ fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
     let mut inspection = Inspection::still(Format::Webp, size);
     inspection.has_alpha = features.has_alpha;
     let (mut frames, mut lossless, mut largest) = (0, features.lossless, 0);
+    let mut turned = false;
     for chunk in riff::chunks(bytes)? {
         let chunk = chunk?;
         match &chunk.name {
@@ -58,8 +64,11 @@ fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
                 // Some writers begin the block as it begins in JPEG.
                 let block = chunk.content.strip_prefix(b"Exif\0\0").unwrap_or(chunk.content);
                 let exif = exif::read(block);
-                (inspection.orientation, inspection.has_gps) =
-                    (exif.orientation, inspection.has_gps || exif.has_gps);
+                if !turned {
+                    inspection.orientation = exif.orientation;
+                }
+                turned = true;
+                inspection.has_gps |= exif.has_gps;
             }
             b"XMP " => inspection.has_gps |= crate::metadata::xmp_tells_place(chunk.content),
             b"ICCP" => inspection.has_icc = true,
@@ -201,6 +210,19 @@ fn frame_picture(frame: &riff::Frame<'_>, deadline: Deadline) -> Result<Picture,
     libwebp::decode(data, features, deadline)
 }
 
+/// libwebp keeps a picture as YUV and as what it codes it as; alpha and pictures without loss, as ARGB
+/// with the chains in which it looks for what repeats; of an animation the frames before and after too.
+fn encode_memory_bytes(load: &Load) -> u64 {
+    let per_pixel = match load.quality {
+        Quality::Lossy(_) if !load.alpha => 16,
+        Quality::Lossy(_) => 40,
+        Quality::Lossless => 60,
+    };
+    let frames = u64::from(load.frames);
+    let written = if frames > 1 { load.pixels * frames / 4 + load.pixels * 24 } else { 0 };
+    load.pixels * per_pixel + written + (2 << 20)
+}
+
 fn encode(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let encoded = match picture.channels() {
         Channels::Grey => libwebp::encode(&picture.clone().into_rgb(), quality, deadline)?,
@@ -227,19 +249,17 @@ fn with_profile(encoded: &[u8], profile: &[u8]) -> Result<Vec<u8>, Error> {
     riff::write(first.into_iter().chain(rest))
 }
 
-/// Encodes an animation frame by frame.
-pub(crate) struct AnimationEncoder {
+struct Frames {
     animation: Animation,
     profile: Option<std::sync::Arc<[u8]>>,
 }
 
-impl AnimationEncoder {
-    /// `loops` 0 = for ever.
-    pub fn new(size: (u32, u32), loops: u32, quality: Quality) -> Result<Self, Error> {
-        Ok(Self { animation: Animation::new(size, loops, quality)?, profile: None })
-    }
+fn start(size: (u32, u32), loops: u32, quality: Quality) -> Result<Box<dyn AnimationEncoder>, Error> {
+    Ok(Box::new(Frames { animation: Animation::new(size, loops, quality)?, profile: None }))
+}
 
-    pub fn add(&mut self, picture: &Picture, duration_ms: u32) -> Result<(), Error> {
+impl AnimationEncoder for Frames {
+    fn add(&mut self, picture: &Picture, duration_ms: u32) -> Result<(), Error> {
         self.profile.clone_from(&picture.profile);
         match picture.channels() {
             Channels::Grey => self.animation.add(&picture.clone().into_rgb(), duration_ms),
@@ -247,7 +267,7 @@ impl AnimationEncoder {
         }
     }
 
-    pub fn finish(self) -> Result<Vec<u8>, Error> {
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, Error> {
         let encoded = self.animation.finish()?;
         match &self.profile {
             Some(profile) => with_profile(&encoded, profile),

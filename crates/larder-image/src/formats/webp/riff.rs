@@ -64,17 +64,22 @@ impl<'a> Iterator for Chunks<'a> {
 /// Writes chunks as a file.
 pub(crate) fn write<'a>(chunks: impl IntoIterator<Item = Chunk<'a>>) -> Result<Vec<u8>, Error> {
     let mut bytes = b"RIFF\0\0\0\0WEBP".to_vec();
-    for Chunk { name, content } in chunks {
-        let length =
-            u32::try_from(content.len()).map_err(|_| Error::internal("a WebP chunk beyond 4 GiB"))?;
-        bytes.extend(name);
-        bytes.extend(length.to_le_bytes());
-        bytes.extend(content);
-        bytes.resize(bytes.len().next_multiple_of(2), 0);
+    for chunk in chunks {
+        append(&mut bytes, chunk)?;
     }
     let length = u32::try_from(bytes.len() - 8).map_err(|_| Error::internal("a WebP file beyond 4 GiB"))?;
     bytes[4..8].copy_from_slice(&length.to_le_bytes());
     Ok(bytes)
+}
+
+/// Appends a chunk, padded to an even length.
+pub(crate) fn append(bytes: &mut Vec<u8>, Chunk { name, content }: Chunk<'_>) -> Result<(), Error> {
+    let length = u32::try_from(content.len()).map_err(|_| Error::internal("a WebP chunk beyond 4 GiB"))?;
+    bytes.extend(name);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(content);
+    bytes.resize(bytes.len().next_multiple_of(2), 0);
+    Ok(())
 }
 
 /// The extended header (RFC 9649, section 2.7).

@@ -87,9 +87,9 @@ fn make(job: &Job, index: usize, budget: &Budget, report: &mut Report) -> Result
     let inspection = source.inspection();
     (report.width, report.height) = inspection.oriented_size();
     // Waiting for memory is not part of the time that a decode may take.
-    let _loan = budget.borrow(inspection.decode_memory_bytes);
-    let deadline = Deadline::after(job.limits.decode_time_max());
     let recipes: Vec<Recipe> = job.wanted.iter().map(|wanted| wanted.recipe.clone()).collect();
+    let _loan = budget.borrow(source.memory_bytes(&recipes));
+    let deadline = Deadline::after(job.limits.decode_time_max());
     let decoded = source.decode(&recipes, deadline)?;
     drop(bytes);
     // Each picture may take as long as a decode, since some encoders are slower than any decoder.

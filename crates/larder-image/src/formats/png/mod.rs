@@ -1,14 +1,16 @@
 //! PNG: every kind in (16 bits become 8); out as palette where the colours fit into one.
 
+pub(crate) mod strip;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use png::{BitDepth, ColorType, Compression, Decoder, DecodingError, Encoder, Transformations};
 
-use super::reader::u32_be;
-use super::{Encode, Format, FormatKind};
 use crate::deadline::DeadlineReader;
 use crate::exif;
+use crate::formats::reader::u32_be;
+use crate::formats::{Encode, Format, FormatKind};
 use crate::icc;
 use crate::picture::{Channels, Picture};
 use crate::recipe::Quality;
@@ -25,15 +27,20 @@ pub(super) const KIND: FormatKind = FormatKind {
     inspect,
     decode,
     animate: None,
+    strip: Some(strip::strip),
     encode: Some(Encode {
         version: "png 0.18",
         alpha: true,
         side_max_px: 65_535,
+        pixels_max: None,
         quality: None,
         lossless: true,
         profile: true,
-        animation: false,
+        grey: true,
+        animate: None,
         negotiated: None,
+        // What it writes, and the pixels as indices of a palette.
+        memory_bytes: |load| load.pixels * 10 + (1 << 20),
         still: encode,
     }),
 };
@@ -56,17 +63,20 @@ fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
     let mut inspection = Inspection::still(Format::Png, size);
     let (depth, color) = (*bytes.get(24).ok_or_else(cut)?, *bytes.get(25).ok_or_else(cut)?);
     inspection.has_alpha = matches!(color, 4 | 6);
+    let mut turned = false;
     for (kind, content) in chunks(bytes) {
         match kind {
             b"tRNS" => inspection.has_alpha = true,
             b"iCCP" => inspection.has_icc = true,
             b"eXIf" => {
                 let exif = exif::read(content);
-                (inspection.orientation, inspection.has_gps) = (exif.orientation, exif.has_gps);
+                if !turned {
+                    inspection.orientation = exif.orientation;
+                }
+                turned = true;
+                inspection.has_gps |= exif.has_gps;
             }
-            b"iTXt" if content.starts_with(b"XML:com.adobe.xmp\0") => {
-                inspection.has_gps |= crate::metadata::xmp_tells_place(content);
-            }
+            b"tEXt" | b"zTXt" | b"iTXt" => inspection.has_gps |= text_may_tell_place(kind, content),
             _ => {}
         }
     }
@@ -83,8 +93,27 @@ fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
     Ok(inspection)
 }
 
+/// Keywords of texts that hold a whole EXIF block or XMP packet in hexadecimal, as ImageMagick and
+/// ExifTool write them.
+const RAW_PROFILES: &[&[u8]] =
+    &[b"Raw profile type exif", b"Raw profile type APP1", b"Raw profile type app1", b"Raw profile type xmp"];
+
+/// Whether a text is metadata that tells a place, or that is packed and may: nothing is unpacked for
+/// the answer.
+fn text_may_tell_place(kind: &[u8; 4], content: &[u8]) -> bool {
+    let Some(end) = content.iter().position(|&byte| byte == 0) else { return false };
+    let (keyword, text) = content.split_at(end);
+    match keyword {
+        b"XML:com.adobe.xmp" if kind == b"iTXt" && text.get(1) == Some(&0) => {
+            crate::metadata::xmp_tells_place(text)
+        }
+        b"XML:com.adobe.xmp" => true,
+        _ => RAW_PROFILES.contains(&keyword),
+    }
+}
+
 /// Kind and content of the chunks, as far as they are whole.
-pub(crate) fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     let mut position = 8;
     std::iter::from_fn(move || {
         let length = u32_be(bytes, position)? as usize;
@@ -123,8 +152,8 @@ fn decode(bytes: &[u8], inspection: &Inspection, deadline: Deadline) -> Result<P
         ColorType::Rgb => (Channels::Rgb, samples),
         ColorType::Rgba => (Channels::Rgba, samples),
         ColorType::GrayscaleAlpha => {
-            let pixels = samples.as_chunks::<2>().0.iter();
-            (Channels::Rgba, pixels.flat_map(|&[tone, alpha]| [tone, tone, tone, alpha]).collect())
+            let pairs = samples.as_chunks::<2>().0;
+            return Ok(icc::grey_with_alpha((width, height), pairs, profile)?.without_idle_alpha());
         }
         ColorType::Indexed => return Err(Error::internal("PNG palette was not expanded")),
     };
@@ -282,6 +311,31 @@ mod tests {
         let picture =
             Picture::filled(9, 9, Channels::Rgb, &[1, 2, 3]).with_profile(Some(profile.clone().into()));
         assert_eq!(round_trip(&picture).profile.as_deref(), Some(&profile[..]));
+    }
+
+    /// Whether a PNG with these chunks before its pixels counts as telling a place.
+    fn tells_place(extra: &[(&[u8; 4], &[u8])]) -> bool {
+        let plain = encode(&Picture::filled(4, 4, Channels::Grey, &[9]), Quality::Lossless, later()).unwrap();
+        let mut bytes = plain[..33].to_vec();
+        for (kind, content) in extra {
+            bytes.extend((content.len() as u32).to_be_bytes());
+            bytes.extend([&kind[..], content, &[0; 4]].concat());
+        }
+        bytes.extend(&plain[33..]);
+        inspect(&bytes).unwrap().has_gps
+    }
+
+    #[test]
+    fn a_place_is_found_wherever_it_may_be_written() {
+        let place = b"II*\0\x08\0\0\0\x01\0\x25\x88\x04\0\x01\0\0\0\x1A\0\0\0\0\0\0\0\x01\0";
+        let nothing = exif::orientation_only(crate::Orientation::UPRIGHT);
+        assert!(tells_place(&[(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0GPSLatitude"), (b"eXIf", &nothing)]));
+        assert!(tells_place(&[(b"eXIf", place), (b"eXIf", &nothing)]));
+        assert!(tells_place(&[(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0packed")]));
+        assert!(tells_place(&[(b"zTXt", b"Raw profile type exif\0\0packed")]));
+        assert!(tells_place(&[(b"tEXt", b"Raw profile type APP1\0exif")]));
+        assert!(!tells_place(&[(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<rdf>")]));
+        assert!(!tells_place(&[(b"tEXt", b"Comment\0GPSLatitude"), (b"eXIf", &nothing)]));
     }
 
     #[test]
