@@ -118,7 +118,7 @@ async fn several_files_are_a_batch_in_which_each_stands_for_itself() {
 
     let all_bad = Form::default().file("x.png", "image/png", b"hello").file("y.png", "image/png", b"world");
     let none = house.post("/api/v1/uploads").form(all_bad).send().await;
-    none.refused(415, "unsupported_type");
+    none.refused(415, "type_mismatch");
     assert_eq!(none.header("content-type"), "application/problem+json");
     let none = none.json();
     assert_eq!(

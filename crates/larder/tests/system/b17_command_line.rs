@@ -146,6 +146,10 @@ fn operate(way: &Way) {
     let url = stdout_of(&mut way.larder(&["url", "avatars/a.jpg"]));
     assert!(url.contains("/m/avatars/a.jpg?v="), "a public asset has a plain link: {url}");
     assert_eq!(reports[0]["asset"]["url"].as_str(), Some(url.trim()));
+    let backfill = json_of(&mut way.larder(&["bucket", "backfill", "avatars", "--preset", "keep-small"]));
+    assert!(backfill["job_id"].is_string(), "{backfill}");
+    let (_, error) = failure_of(&mut way.larder(&["bucket", "backfill", "avatars", "--preset", "hero"]));
+    assert!(error.contains("hero"), "{error}");
     let (code, error) = failure_of(&mut way.larder(&["bucket", "rm", "avatars"]));
     assert_eq!(code, 1);
     assert!(error.contains("avatars"), "{error}");
