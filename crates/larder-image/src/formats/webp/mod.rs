@@ -214,9 +214,9 @@ fn frame_picture(frame: &riff::Frame<'_>, deadline: Deadline) -> Result<Picture,
 /// with the chains in which it looks for what repeats; of an animation the frames before and after too.
 fn encode_memory_bytes(load: &Load) -> u64 {
     let per_pixel = match load.quality {
-        Quality::Lossy(_) if !load.alpha => 16,
-        Quality::Lossy(_) => 40,
-        Quality::Lossless => 60,
+        Quality::Lossy(_) if !load.alpha => 12,
+        Quality::Lossy(_) => 36,
+        Quality::Lossless => 48,
     };
     let frames = u64::from(load.frames);
     let written = if frames > 1 { load.pixels * frames / 4 + load.pixels * 24 } else { 0 };
