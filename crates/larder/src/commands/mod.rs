@@ -17,6 +17,7 @@ mod put;
 mod rm;
 mod serve;
 mod stats;
+mod unfinished;
 mod version;
 mod worker;
 
