@@ -18,6 +18,8 @@ pub enum Exit {
     Usage = 2,
     /// Some of several things failed; each was named.
     Partly = 3,
+    /// A signal ended it: 128 + SIGINT, as shells have it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -52,6 +54,12 @@ impl Failure {
     /// The command line is wrong in a way that clap can't see.
     pub fn usage(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::with(Exit::Usage, "usage", cause, remedy)
+    }
+
+    /// A signal came before the end.
+    pub fn interrupted() -> Self {
+        let remedy = "give the command again; what was done stays done";
+        Self::with(Exit::Interrupted, Code::Cancelled.as_str(), "interrupted", remedy)
     }
 
     /// The environment of the process does not fit: address taken, folder not writable.
@@ -168,13 +176,6 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_no_failure() {
-        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert!(failure.pipe_closed);
-        assert_eq!(failure.exit, Exit::Done);
-    }
-}
-    #[test]
     fn a_wrong_path_is_wrong_usage_and_a_full_disk_a_failure() {
         use io::ErrorKind as Kind;
         for kind in [Kind::NotFound, Kind::PermissionDenied, Kind::NotADirectory, Kind::ReadOnlyFilesystem] {
@@ -186,3 +187,10 @@ mod tests {
         assert_eq!((full.exit, full.code.as_str()), (Exit::Failed, "storage_full"));
     }
 
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(failure.pipe_closed);
+        assert_eq!(failure.exit, Exit::Done);
+    }
+}

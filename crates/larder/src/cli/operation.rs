@@ -76,6 +76,13 @@ pub enum Jobs {
     },
 }
 
+impl Jobs {
+    /// Whether it goes on until a signal ends it.
+    pub fn watches(&self) -> bool {
+        matches!(self, Self::Ls { watch: true, .. } | Self::Show { watch: true, .. })
+    }
+}
+
 /// Create, list, rotate and revoke API keys.
 #[derive(Debug, Subcommand)]
 pub enum Key {
