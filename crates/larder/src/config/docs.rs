@@ -50,10 +50,13 @@ const BUCKETS: &str = "
 
 A table `[buckets.<name>]` defines a bucket. At start it is written to the catalogue and is then
 read-only in the API; taking it out of the file leaves the bucket and its assets as they are and makes
-it changeable by the API. `LARDER_BUCKETS__AVATARS__VISIBILITY=public` sets one field of one bucket.
+it changeable by the API. `LARDER_BUCKETS__AVATARS__VISIBILITY=public` sets one field of one bucket; the
+others stay as the file says, or, if the file does not define the bucket, as they are in the catalogue.
 
 On the first start the buckets `media`, `artwork`, `keeps` and `designs` are made. They are ordinary
-buckets: change them through the API, or define them in the file.
+buckets: change them through the API, or define them in the file, where fields that are left out stay as
+they are shipped (`media` and `artwork` make the set `artwork`, `keeps` makes `keep`, `designs` makes
+`design`; `artwork` takes 10 MiB a file).
 
 | field | default | meaning |
 |---|---|---|

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use larder_assets::BucketPolicy;
 use larder_core::BucketName;
 
 use super::{
@@ -165,21 +164,13 @@ fn set_preset(config: &mut Config, name: &str, recipe: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// Changes one field of a bucket's policy; the value is read as TOML, else as text.
+/// Names one field of a bucket's policy; the value is read as TOML, else as text.
 fn set_bucket_field(config: &mut Config, bucket: &str, field: &[String], value: &str) -> Result<(), String> {
     let bucket: BucketName = bucket.parse().map_err(|error: larder_core::KeyError| error.to_string())?;
-    let present = config.buckets.get(&bucket).cloned().unwrap_or_default();
-    let mut table = toml::Table::try_from(present).map_err(|error| error.to_string())?;
-    let (last, way) = field.split_last().ok_or("the field is missing")?;
-    let mut place = &mut table;
-    for step in way {
-        let inner = place.entry(step.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = inner.as_table_mut().ok_or_else(|| format!("{step} is no table"))?;
-    }
-    place.insert(last.clone(), toml_value(value));
-    let policy: BucketPolicy =
-        table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    config.buckets.insert(bucket, policy);
+    let mut entry = config.buckets.get(&bucket).cloned().unwrap_or_default();
+    entry.set(field, toml_value(value))?;
+    config.policy_of(&bucket, &entry, None)?;
+    config.buckets.insert(bucket, entry);
     Ok(())
 }
 

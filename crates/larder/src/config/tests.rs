@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use larder_assets::Visibility;
+use larder_assets::{BucketPolicy, Visibility};
 use proptest::prelude::*;
 
 use larder_image::{Format, OutputFormat};
@@ -15,6 +15,11 @@ fn load(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let mut toml = tempfile::NamedTempFile::new().unwrap();
     toml.write_all(file.as_bytes()).unwrap();
     Config::load(Some(toml.path()), &environment(variables), &[])
+}
+
+fn policy(config: &Config, bucket: &str, present: Option<&BucketPolicy>) -> BucketPolicy {
+    let name = bucket.parse().unwrap();
+    config.policy_of(&name, &config.buckets[&name], present).unwrap()
 }
 
 fn cause(file: &str, variables: &[(&str, &str)]) -> String {
@@ -181,14 +186,41 @@ fn buckets_and_presets_come_from_file_and_environment() {
         ("LARDER_BUCKETS__OTHER__MAX_BYTES", "5"),
     ];
     let config = load(file, &variables).unwrap();
-    let media = &config.buckets[&"media".parse().unwrap()];
+    let media = policy(&config, "media", None);
     assert_eq!(media.visibility, Visibility::Public);
     assert_eq!(media.cors.origins, ["https://a.example"]);
     assert_eq!((media.max_bytes.0, media.presets.as_slice()), (1_048_576, &["keep".to_owned()][..]));
-    assert_eq!(config.buckets[&"other".parse().unwrap()].max_bytes.0, 5);
+    assert_eq!(policy(&config, "other", None).max_bytes.0, 5);
     assert!(config.presets.contains_key("hero"));
     let text = cause("", &[("LARDER_BUCKETS__MEDIA__VISIBILTY", "public")]);
     assert!(text.contains("LARDER_BUCKETS__MEDIA__VISIBILTY") && text.contains("visibilty"), "{text}");
+}
+
+#[test]
+fn what_is_not_said_of_a_shipped_bucket_stays_as_it_is_shipped() {
+    let by_file = load("[buckets.artwork]\nvisibility = \"public\"", &[]).unwrap();
+    let by_variable = load("", &[("LARDER_BUCKETS__ARTWORK__VISIBILITY", "public")]).unwrap();
+    for config in [by_file, by_variable] {
+        let artwork = policy(&config, "artwork", None);
+        assert_eq!(artwork.visibility, Visibility::Public);
+        assert_eq!(artwork.presets, ["artwork"]);
+        assert_eq!(artwork.max_bytes.0, larder_core::limits::ARTWORK_BYTES_MAX);
+    }
+    let file = "[limits]\nartwork_bytes = 7\n[buckets.artwork]\nvisibility = \"public\"";
+    assert_eq!(policy(&load(file, &[]).unwrap(), "artwork", None).max_bytes.0, 7);
+    let config = load(&format!("{file}\nmax_bytes = 9\npresets = []"), &[]).unwrap();
+    let artwork = policy(&config, "artwork", None);
+    assert_eq!((artwork.max_bytes.0, artwork.presets.len()), (9, 0));
+}
+
+#[test]
+fn a_field_of_the_environment_leaves_the_others_of_the_catalogue() {
+    let present = BucketPolicy { presets: vec!["keep".into()], deduplicate: true, ..BucketPolicy::default() };
+    let one_field = [("LARDER_BUCKETS__MEDIA__CORS__CREDENTIALS", "true")];
+    let media = policy(&load("", &one_field).unwrap(), "media", Some(&present));
+    assert!(media.cors.credentials && media.deduplicate && media.presets == ["keep"]);
+    let media = policy(&load("[buckets.media]\n", &one_field).unwrap(), "media", Some(&present));
+    assert!(media.cors.credentials && !media.deduplicate && media.presets == ["artwork"], "the file wins");
 }
 
 #[test]
