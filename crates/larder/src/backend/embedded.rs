@@ -14,7 +14,7 @@ use larder_core::{
 };
 use larder_worker::{Worker, WorkerOptions};
 
-use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of, sha256_of};
 use crate::{
     config::Config,
     failure::Failure,
@@ -89,9 +89,9 @@ impl Backend for Embedded {
     }
 
     async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download> {
-        let asset = self.larder.asset_at(bucket, key).await?;
-        let body = self.larder.read_untouched(bucket, key).await?.into_body().await?;
-        Ok(Download { asset, body: body.into_stream() })
+        let readable = self.larder.read_untouched(bucket, key).await?;
+        let (size_bytes, sha256) = (Some(readable.size_bytes), sha256_of(&readable.etag));
+        Ok(Download { size_bytes, sha256, body: readable.into_body().await?.into_stream() })
     }
 
     async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>> {

@@ -19,7 +19,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of, sha256_of};
 use crate::failure::Failure;
 
 /// Time within which a server must accept a connection.
@@ -171,13 +171,11 @@ impl Backend for Remote {
     }
 
     async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download> {
-        let asset = self.asset_at(bucket, key).await?.ok_or_else(|| {
-            Fault::new(Code::AssetNotFound, format!("there is no asset {key} in the bucket {bucket}"))
-                .remedy("list the bucket to see its keys")
-        })?;
         let response = self.send(self.request(Method::GET, &object(bucket, key))).await?;
+        let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
+        let (size_bytes, sha256) = (response.content_length(), etag.and_then(sha256_of));
         let body = response.bytes_stream().map(|chunk| chunk.map_err(Into::into)).boxed();
-        Ok(Download { asset, body })
+        Ok(Download { size_bytes, sha256, body })
     }
 
     async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>> {
