@@ -38,7 +38,7 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
         .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))?;
     let larder = open(&config, Opening::Server).await?;
     let has_key = larder.any_key_configured().await?;
-    listener::check_reach(address, has_key)?;
+    listener::check_reach(address, has_key, &config.data_dir)?;
 
     let runs_jobs = arguments.role == Role::All;
     let server = Server { address: format!("http://{address}"), pid: std::process::id(), runs_jobs };
