@@ -51,10 +51,14 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     let app = App::new(larder.clone(), app_options(&config));
     announce(context, &Banner { config: &config, address, runs_jobs, has_key })?;
 
-    larder_http::serve(listener, app, stopping.cancelled_owned()).await;
-    if let Some(worker) = worker {
-        worker.stop(GRACE).await;
-    }
+    // From the first signal on no job is begun, and requests and jobs end in the same time.
+    let jobs = async {
+        stopping.cancelled().await;
+        if let Some(worker) = worker {
+            worker.stop(GRACE).await;
+        }
+    };
+    tokio::join!(larder_http::serve(listener, app, stopping.clone().cancelled_owned()), jobs);
     larder.catalog().close().await;
     drop(presence);
     tracing::info!("stopped");
