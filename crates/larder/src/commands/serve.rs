@@ -116,3 +116,6 @@ fn announce(context: &Context, banner: &Banner<'_>) -> Result<(), Failure> {
         "runs_jobs": banner.runs_jobs,
     }))
 }
+    if context.output.is_json() || banner.config.log.format == LogFormat::Json {
+        log::notices(banner.config);
+    }

@@ -26,6 +26,7 @@ pub async fn run(context: &Context, arguments: &Worker) -> Result<Exit, Failure>
     let larder = open(&config, Opening::Server).await?;
     let options = worker_options(&config);
     let queues = if options.queues.is_empty() { "all queues".to_owned() } else { options.queues.join(", ") };
+    log::notices(&config);
     let line = format!(
         "larder worker runs {} jobs at a time of {queues}; {}",
         options.concurrency,

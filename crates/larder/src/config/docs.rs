@@ -6,7 +6,7 @@ use larder_assets::{BucketPolicy, preset};
 use serde_json::Value;
 
 use super::{
-    environment::S3_NAMES,
+    environment::{ADDRESS_NAMES, S3_NAMES},
     settings::{SETTINGS, Setting, Strength},
 };
 
@@ -174,8 +174,11 @@ fn aliases(page: &mut String) {
     let names: Vec<String> = S3_NAMES.iter().map(|name| format!("`{name}`")).collect();
     let _ = writeln!(
         page,
-        "\nThese belong to the store `s3`, which is not in this version; they are ignored with a notice at start: {}.",
-        names.join(", ")
+        "\nThese belong to the store `s3`, which is not in this version; they are ignored with a notice at start: {}. \
+         So are {}: set `LARDER_PUBLIC_URL` where answers are to name that address, which also ends the rights of \
+         requests without a key.",
+        list(&S3_NAMES),
+        list(&ADDRESS_NAMES),
     );
 }
 

@@ -18,7 +18,7 @@ const NO_SETTINGS: [&str; 5] =
     ["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY", "LARDER_CORPUS", "LARDER_FAIL_POINT"];
 
 /// Names that belong to the store `s3`, which this version does not have.
-pub const S3_NAMES: [&str; 20] = [
+pub const S3_NAMES: [&str; 22] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_STORAGE_BUCKET_NAME",
@@ -33,6 +33,8 @@ pub const S3_NAMES: [&str; 20] = [
     "S3_SECRET_ACCESS_KEY",
     "S3_REGION",
     "S3_BUCKET_NAME",
+    "S3_PUBLIC_BUCKET",
+    "BUCKET_NAME",
     "S3_BUCKET_ORIGINALS",
     "S3_BUCKET_THUMBNAILS",
     "MINIO_ENDPOINT",
@@ -40,6 +42,10 @@ pub const S3_NAMES: [&str; 20] = [
     "MINIO_SECRET_KEY",
     "MINIO_BUCKET_NAME",
 ];
+
+/// Names by which other applications give the address of their media. The setting `public_url` also
+/// ends the rights of this machine, so that it is given on purpose or not at all.
+pub const ADDRESS_NAMES: [&str; 3] = ["CDN_BASE_URL", "CLOUDFRONT_DOMAIN", "MEDIA_URL"];
 
 /// The environment, sorted by what its variables are.
 pub struct Overlay<'a> {
@@ -132,11 +138,15 @@ impl<'a> Overlay<'a> {
     /// Variables that are understood but have no effect.
     pub fn notices(&self) -> Vec<String> {
         let set = |name: &&&str| self.environment.get(**name).is_some_and(|value| !value.is_empty());
-        let names: Vec<&str> = S3_NAMES.iter().filter(set).copied().collect();
-        if names.is_empty() {
-            return Vec::new();
-        }
-        vec![format!("ignored, since the store s3 is not in this version: {}", names.join(", "))]
+        let ignored: [(&[&str], &str); 2] = [
+            (&S3_NAMES, "the store s3 is not in this version"),
+            (&ADDRESS_NAMES, "URLs begin with public_url alone (LARDER_PUBLIC_URL)"),
+        ];
+        let told = ignored.into_iter().filter_map(|(names, why)| {
+            let names: Vec<&str> = names.iter().filter(set).copied().collect();
+            (!names.is_empty()).then(|| format!("ignored, since {why}: {}", names.join(", ")))
+        });
+        told.collect()
     }
 }
 

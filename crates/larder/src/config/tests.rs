@@ -141,6 +141,9 @@ fn the_store_is_selected_by_the_file_then_by_the_names_of_the_seeds() {
 fn the_names_of_the_seeds_shape_pictures_and_limits() {
     let config = load(
         "",
+    let config = load("", &[("CDN_BASE_URL", "https://cdn.example"), ("BUCKET_NAME", "b")]).unwrap();
+    assert!(config.notices[0].contains("s3") && config.notices[0].contains("BUCKET_NAME"));
+    assert!(config.notices[1].contains("CDN_BASE_URL") && config.notices[1].contains("LARDER_PUBLIC_URL"));
         &[
             ("IMAGE_FORMAT", "jpg"),
             ("IMAGE_QUALITY", "70"),

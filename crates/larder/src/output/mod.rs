@@ -36,6 +36,11 @@ impl Output {
         }
     }
 
+    /// Whether answers are JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// A line of the answer for people; nothing with `--json`.
     pub fn line(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         if !self.json {
