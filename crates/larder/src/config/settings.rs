@@ -322,7 +322,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "delivery.sendfile", kind: Kind::Choice(&["off", "x-accel-redirect", "x-sendfile"]), default: Some("off"), aliases: &[],
-        doc: "Lets the web server in front send the bytes of local files: `x-accel-redirect` for nginx (internal location `/.larder-files/` on the store's root), `x-sendfile` for Apache and alike.",
+        doc: "Lets the web server in front send the bytes of local files: `x-accel-redirect` for nginx (internal location `/.larder-files/` on the store's root), `x-sendfile` for Apache and alike. That server has to be able to read the files: set `store.root` to a folder outside the data directory, which nobody but its owner may enter.",
         set: |config, raw| raw.read_into(&mut config.delivery.sendfile),
     },
     Setting {
