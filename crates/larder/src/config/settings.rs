@@ -1,5 +1,6 @@
 //! The table of every setting.
 
+use larder_assets::jobs::QUEUES;
 use larder_image::OutputFormat;
 
 use super::{Config, FromRaw, Raw, sections::ImageFormat};
@@ -317,8 +318,15 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "worker.queues", kind: Kind::List, default: Some(""), aliases: &[],
-        doc: "Queues that this process serves; empty is all of them.",
-        set: |config, raw| raw.read_into(&mut config.worker.queues),
+        doc: "Queues that this process serves, of `intake` and `maintenance`; empty is all of them.",
+        set: |config, raw| {
+            let queues = Vec::<String>::from_raw(raw)?;
+            if let Some(unknown) = queues.iter().find(|name| !QUEUES.contains(&name.as_str())) {
+                return Err(format!("there is no queue \"{unknown}\"; there are {}", QUEUES.join(" and ")));
+            }
+            config.worker.queues = queues;
+            Ok(())
+        },
     },
     Setting {
         path: "delivery.sendfile", kind: Kind::Choice(&["off", "x-accel-redirect", "x-sendfile"]), default: Some("off"), aliases: &[],

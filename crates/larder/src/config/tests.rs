@@ -232,6 +232,18 @@ fn the_table_is_sound() {
     for setting in SETTINGS {
         assert!(setting.doc.ends_with('.'), "{}: the sentence has no end", setting.path);
         if let Some(default) = setting.default {
+#[test]
+fn a_queue_that_is_not_there_is_refused_and_those_that_are_stand_in_the_help() {
+    let text = cause("", &[("LARDER_WORKER__QUEUES", "intke")]);
+    assert!(text.contains("no queue \"intke\"") && text.contains("intake and maintenance"), "{text}");
+    let flag = FlagValue { flag: "--queues", path: "worker.queues", value: Raw::List(vec!["x".into()]) };
+    assert!(Config::load(None, &Environment::new(), &[flag]).unwrap_err().cause.starts_with("--queues: "));
+    for queue in larder_assets::jobs::QUEUES {
+        assert!(Setting::at("worker.queues").doc.contains(&format!("`{queue}`")));
+        assert!(crate::cli::command_line_page().contains(queue));
+    }
+}
+
             let mut config = Config::with_defaults();
             assert_eq!(setting.set(&mut config, &Raw::text(default)), Ok(()), "{}", setting.path);
         }
