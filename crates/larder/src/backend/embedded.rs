@@ -8,6 +8,7 @@ use larder_assets::{
     JobView, KeyView, Larder, NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport,
     UploadView, VariantView, WriteCondition,
     links::{OWN_KEY, encode_path},
+    operation::{QueueView, WorkerView},
 };
 use larder_core::{
     AssetId, BucketName, Code, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span,
@@ -62,6 +63,7 @@ impl Embedded {
         let (text, recipe) = match (&request.preset, &request.recipe) {
             (Some(preset), _) => (format!("p:{preset}"), self.larder.recipe_of_preset(preset).await?),
             (None, Some(text)) => {
+        incoming.expires_at = file.expires_at;
                 let recipe: larder_image::Recipe = text.parse()?;
                 (recipe.to_string(), recipe)
             }
@@ -116,6 +118,10 @@ impl Backend for Embedded {
 
     async fn rebuild(&self, id: AssetId) -> Outcome<JobId> {
         self.larder.rebuild(id).await
+    }
+
+    async fn restore(&self, id: AssetId) -> Outcome<AssetView> {
+        self.larder.restore(id).await
     }
 
     async fn sign(&self, request: &LinkRequest) -> Outcome<SignedLink> {
@@ -193,6 +199,14 @@ impl Backend for Embedded {
 
     async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport> {
         self.larder.sweep(options).await
+    }
+
+    async fn queues(&self) -> Outcome<Vec<QueueView>> {
+        self.larder.queues().await
+    }
+
+    async fn workers(&self) -> Outcome<Vec<WorkerView>> {
+        self.larder.workers().await
     }
 
     async fn keys(&self) -> Outcome<Vec<KeyView>> {

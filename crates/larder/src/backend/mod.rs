@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use larder_assets::{
     AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView, NewKey,
     Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    operation::{QueueView, WorkerView},
 };
 use larder_core::{AssetId, BucketName, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span};
 use larder_store::ByteStream;
@@ -44,6 +45,8 @@ pub struct Sending {
     pub tags: Vec<String>,
     /// User metadata to record.
     pub metadata: Map<String, Value>,
+    /// When the asset is to be deleted.
+    pub expires_at: Option<Timestamp>,
     /// Is told the number of bytes as they go.
     pub on_bytes: Arc<dyn Fn(u64) + Send + Sync>,
 }
@@ -110,6 +113,8 @@ pub trait Backend: Send + Sync {
     async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<Page<AssetView>>;
     /// Deletes an asset; that nothing was there is a fault.
     async fn delete(&self, bucket: &BucketName, key: &ObjectKey, purge: bool) -> Outcome<Deleted>;
+    /// Brings a deleted asset back.
+    async fn restore(&self, id: AssetId) -> Outcome<AssetView>;
     /// An asset's variants.
     async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>>;
     /// Makes an asset's variants anew.
@@ -138,6 +143,10 @@ pub trait Backend: Send + Sync {
     async fn retry_job(&self, id: JobId) -> Outcome<JobView>;
     /// Cancels a job.
     async fn cancel_job(&self, id: JobId) -> Outcome<JobView>;
+    /// Jobs by queue and state.
+    async fn queues(&self) -> Outcome<Vec<QueueView>>;
+    /// Who runs jobs.
+    async fn workers(&self) -> Outcome<Vec<WorkerView>>;
     /// How much there is.
     async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics>;
     /// Removes what rules say.

@@ -9,6 +9,7 @@ use larder_assets::{
     AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView, NewKey,
     Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
     links::encode_path,
+    operation::{QueueView, WorkerView},
 };
 use larder_core::{
     AssetId, BucketName, Code, Fault, FileType, JobId, KeyId, ObjectKey, UploadId, key::extension_of, limits,
@@ -111,6 +112,7 @@ impl Remote {
     async fn with_file(&self, request: RequestBuilder, file: &Sending) -> Outcome<RequestBuilder> {
         let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut query = vec![("filename", name.clone())];
+        query.extend(file.expires_at.map(|at| ("expires_at", at.to_string())));
         query.extend(file.owner.clone().map(|owner| ("owner", owner)));
         if !file.tags.is_empty() {
             query.push(("tags", file.tags.join(",")));
@@ -205,6 +207,10 @@ impl Backend for Remote {
         self.ask(request).await
     }
 
+    async fn restore(&self, id: AssetId) -> Outcome<AssetView> {
+        self.ask(self.request(Method::POST, &format!("/assets/{id}/restore"))).await
+    }
+
     async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>> {
         Ok(self.get::<List<_>>(&format!("/assets/{id}/variants")).await?.items)
     }
@@ -268,6 +274,14 @@ impl Backend for Remote {
 
     async fn cancel_job(&self, id: JobId) -> Outcome<JobView> {
         self.ask(self.request(Method::POST, &format!("/jobs/{id}/cancel"))).await
+    }
+
+    async fn queues(&self) -> Outcome<Vec<QueueView>> {
+        Ok(self.get::<List<_>>("/queues").await?.items)
+    }
+
+    async fn workers(&self) -> Outcome<Vec<WorkerView>> {
+        Ok(self.get::<List<_>>("/workers").await?.items)
     }
 
     async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics> {

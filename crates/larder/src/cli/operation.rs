@@ -64,6 +64,10 @@ pub enum Jobs {
         #[arg(short, long)]
         watch: bool,
     },
+    /// List the processes that run jobs
+    Workers,
+    /// Count jobs by queue and state
+    Queues,
     /// Run a dead or cancelled job again
     Retry {
         /// Job

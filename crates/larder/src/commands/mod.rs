@@ -14,6 +14,7 @@ mod ls;
 mod place;
 mod preset;
 mod put;
+mod restore;
 mod rm;
 mod serve;
 mod stats;
@@ -52,6 +53,9 @@ pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Get(a) => context.ask(Opening::Reader, async |larder| get::run(context, larder, &a).await),
         Command::Ls(a) => context.ask(Opening::Reader, async |larder| ls::run(context, larder, &a).await),
         Command::Rm(a) => context.ask(Opening::Reader, async |larder| rm::run(context, larder, &a).await),
+        Command::Restore(a) => {
+            context.ask(Opening::Reader, async |larder| restore::run(context, larder, &a).await)
+        }
         Command::Url(a) => context.ask(Opening::Reader, async |larder| link::run(context, larder, &a).await),
         Command::Stats(a) => {
             context.ask(Opening::Reader, async |larder| stats::run(context, larder, &a).await)

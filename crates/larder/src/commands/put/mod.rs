@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use larder_assets::{AssetView, UploadView, VariantView};
-use larder_core::{BucketName, Code, Fault, limits::WAIT_MAX, text::display_bytes};
+use larder_core::{Ambient, BucketName, Code, Fault, Timestamp, limits::WAIT_MAX, text::display_bytes};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -61,6 +61,7 @@ struct Sender<'a> {
     arguments: &'a Put,
     bucket: BucketName,
     metadata: Map<String, Value>,
+    expires_at: Option<Timestamp>,
     progress: Progress,
 }
 
@@ -89,6 +90,7 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Put) -> Re
             .iter()
             .map(|pair| (pair.name.clone(), Value::from(pair.value.clone())))
             .collect(),
+        expires_at: arguments.expires.map(|life| Ambient::system().now().plus(life.0)),
         progress: context.output.progress(total, "bytes"),
     };
     let sender = &sender;
@@ -201,6 +203,7 @@ fn if_allowed<T: Default>(outcome: Result<T, Fault>) -> Result<T, Fault> {
 fn report(
     outcome: What,
     upload: Option<UploadView>,
+            expires_at: self.expires_at,
     asset: Option<AssetView>,
     variants: Vec<VariantView>,
 ) -> Report {
