@@ -131,11 +131,22 @@ impl Sender<'_> {
             Some(key) => if_allowed(self.larder.asset_at(&self.bucket, key).await)?,
             None => None,
         };
-        let Some(present) = present else { return self.store(item, sha256).await };
+        let Some(present) = present else {
+            let key = item.key.clone();
+            return match (self.store(item, sha256.clone()).await, key) {
+                (Err(fault), Some(key)) if fault.code == Code::Conflict => {
+                    // An upload that waited was faster, such as that of this command before it broke off.
+                    match if_allowed(self.larder.asset_at(&self.bucket, &key).await)? {
+                        Some(present) if present.sha256 == sha256 => self.skipped(present).await,
+                        _ => Err(fault),
+                    }
+                }
+                (outcome, _) => outcome,
+            };
+        };
         if present.sha256 == sha256 {
             self.progress.advance(item.size_bytes);
-            let variants = if_allowed(self.larder.variants(present.id).await)?;
-            return Ok(report(What::Skipped, None, Some(present), variants));
+            return self.skipped(present).await;
         }
         if !self.arguments.replace {
             return Err(Fault::new(
@@ -148,6 +159,11 @@ impl Sender<'_> {
         let asset = if self.arguments.no_wait { asset } else { self.settled(asset).await? };
         let variants = if_allowed(self.larder.variants(asset.id).await)?;
         Ok(report(What::Replaced, None, Some(asset), variants))
+    }
+
+    async fn skipped(&self, present: AssetView) -> Result<Report, Fault> {
+        let variants = if_allowed(self.larder.variants(present.id).await)?;
+        Ok(report(What::Skipped, None, Some(present), variants))
     }
 
     async fn store(&self, item: Item, sha256: String) -> Result<Report, Fault> {
@@ -187,6 +203,7 @@ impl Sender<'_> {
             owner: self.arguments.owner.clone(),
             tags: self.arguments.tags.clone(),
             metadata: self.metadata.clone(),
+            expires_at: self.expires_at,
             on_bytes: Arc::new(move |bytes| progress.advance(bytes)),
         }
     }
@@ -203,7 +220,6 @@ fn if_allowed<T: Default>(outcome: Result<T, Fault>) -> Result<T, Fault> {
 fn report(
     outcome: What,
     upload: Option<UploadView>,
-            expires_at: self.expires_at,
     asset: Option<AssetView>,
     variants: Vec<VariantView>,
 ) -> Report {
