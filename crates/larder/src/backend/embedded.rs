@@ -32,6 +32,8 @@ const GRACE: Duration = Duration::from_secs(20);
 pub struct Embedded {
     larder: Larder,
     served: bool,
+    concurrency: Option<usize>,
+    address: String,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -42,8 +44,14 @@ impl Embedded {
     /// Those of [`open`].
     pub async fn open(config: &Config, opening: Opening) -> Result<Self, Failure> {
         let larder = open(config, opening).await?;
-        let served = presence::find(&config.data_dir).is_some_and(|server| server.runs_jobs);
-        Ok(Self { larder, served, worker: Mutex::new(None) })
+        let server = presence::find(&config.data_dir);
+        Ok(Self {
+            larder,
+            served: server.as_ref().is_some_and(|server| server.runs_jobs),
+            concurrency: config.worker.concurrency,
+            address: server.map_or_else(|| format!("http://{}", config.listen), |server| server.address),
+            worker: Mutex::new(None),
+        })
     }
 
     fn incoming(file: &Sending) -> Incoming {
@@ -55,6 +63,7 @@ impl Embedded {
         incoming.owner = file.owner.clone();
         incoming.tags = file.tags.clone();
         incoming.metadata = file.metadata.clone();
+        incoming.expires_at = file.expires_at;
         incoming
     }
 
@@ -63,7 +72,6 @@ impl Embedded {
         let (text, recipe) = match (&request.preset, &request.recipe) {
             (Some(preset), _) => (format!("p:{preset}"), self.larder.recipe_of_preset(preset).await?),
             (None, Some(text)) => {
-        incoming.expires_at = file.expires_at;
                 let recipe: larder_image::Recipe = text.parse()?;
                 (recipe.to_string(), recipe)
             }
@@ -112,16 +120,16 @@ impl Backend for Embedded {
         self.larder.delete(bucket, key, &DeleteOptions { purge, if_match: None }).await
     }
 
+    async fn restore(&self, id: AssetId) -> Outcome<AssetView> {
+        self.larder.restore(id).await
+    }
+
     async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>> {
         self.larder.variants(id).await
     }
 
     async fn rebuild(&self, id: AssetId) -> Outcome<JobId> {
         self.larder.rebuild(id).await
-    }
-
-    async fn restore(&self, id: AssetId) -> Outcome<AssetView> {
-        self.larder.restore(id).await
     }
 
     async fn sign(&self, request: &LinkRequest) -> Outcome<SignedLink> {
@@ -193,20 +201,20 @@ impl Backend for Embedded {
         self.larder.cancel_job(id).await
     }
 
-    async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics> {
-        self.larder.statistics(bucket).await
-    }
-
-    async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport> {
-        self.larder.sweep(options).await
-    }
-
     async fn queues(&self) -> Outcome<Vec<QueueView>> {
         self.larder.queues().await
     }
 
     async fn workers(&self) -> Outcome<Vec<WorkerView>> {
         self.larder.workers().await
+    }
+
+    async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics> {
+        self.larder.statistics(bucket).await
+    }
+
+    async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport> {
+        self.larder.sweep(options).await
     }
 
     async fn keys(&self) -> Outcome<Vec<KeyView>> {
@@ -225,12 +233,18 @@ impl Backend for Embedded {
         self.larder.rotate_key(id, overlap.0).await
     }
 
+    fn address(&self) -> &str {
+        &self.address
+    }
+
     async fn run_jobs(&self) -> Outcome<()> {
         // A server on this data directory runs them already.
         if self.served {
             return Ok(());
         }
-        let worker = Worker::start(self.larder.clone(), WorkerOptions::default()).await?;
+        let usual = WorkerOptions::default();
+        let concurrency = self.concurrency.unwrap_or(usual.concurrency).max(1);
+        let worker = Worker::start(self.larder.clone(), WorkerOptions { concurrency, ..usual }).await?;
         *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
         Ok(())
     }

@@ -159,6 +159,9 @@ pub trait Backend: Send + Sync {
     async fn revoke_key(&self, id: KeyId) -> Outcome<KeyView>;
     /// Replaces a key's secret.
     async fn rotate_key(&self, id: KeyId, overlap: Span) -> Outcome<IssuedKey>;
+    /// Where its server answers or would, without a slash at the end: what comes before the paths of
+    /// URLs if no public address is set.
+    fn address(&self) -> &str;
     /// Begins to run jobs here, if nobody else does; until [`Backend::close`].
     async fn run_jobs(&self) -> Outcome<()>;
     /// Ends what runs in the background.

@@ -310,6 +310,10 @@ impl Backend for Remote {
         self.ask(request.json(&json!({ "overlap": overlap }))).await
     }
 
+    fn address(&self) -> &str {
+        &self.base
+    }
+
     async fn run_jobs(&self) -> Outcome<()> {
         // The server does, or the workers beside it.
         Ok(())

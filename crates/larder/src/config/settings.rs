@@ -178,7 +178,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "public_url", kind: Kind::Url, default: None, aliases: &[],
-        doc: "The address under which clients reach the server, with its path prefix if there is one. All URLs in answers begin with it; the `Host` of a request is never used. Unset, URLs name the listening address.",
+        doc: "The address under which clients reach the server, with its path prefix if there is one. All URLs in answers begin with it; the `Host` of a request is never used. Unset, URLs in answers are paths, such as `/m/media/a.jpg`; `larder url` prints them with the address of the server.",
         set: |config, raw| raw.read_into(&mut config.public_url),
     },
     Setting {
