@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::Config;
 
 /// The buckets of a first start and the presets that each makes. `media` is what doors use that name
-/// no bucket; it comes last, so that it is there only when the others are.
+/// no bucket.
 pub const SHIPPED: [(&str, &str); 4] =
     [("artwork", "artwork"), ("keeps", "keep"), ("designs", "design"), ("media", "artwork")];
 

@@ -25,7 +25,9 @@ pub async fn declare(larder: &Larder, config: &Config) -> Result<(), Failure> {
         declared_presets.extend(reshaped.filter(|(name, _)| !config.presets.contains_key(name)));
     }
     let existing = larder.buckets().await?;
-    let is_first = !existing.iter().any(|bucket| bucket.name.as_str() == "media");
+    // The shipped presets come last, so that they are there only when a first start was complete; and
+    // a bucket that was removed later does not come back.
+    let is_first = larder.presets().await?.is_empty();
     let present = |name: &BucketName| {
         existing.iter().find(|bucket| bucket.name == *name).map(|bucket| bucket.policy.clone())
     };
@@ -48,12 +50,15 @@ pub async fn declare(larder: &Larder, config: &Config) -> Result<(), Failure> {
         }
         let policy = present.or_else(|| shipped_policy(&name)).unwrap_or_default();
         let reshaped = config.reshaped(&name, policy.clone());
-        if reshaped == policy { shipped.push((name, policy)) } else { declared.push((name, reshaped)) }
+        if reshaped != policy {
+            declared.push((name.clone(), reshaped));
+        }
+        shipped.push((name, policy));
     }
-    larder.declare(&declared, &declared_presets).await?;
     if is_first {
         larder.ensure_buckets(&shipped).await?;
     }
+    larder.declare(&declared, &declared_presets).await?;
     Ok(())
 }
 
