@@ -19,7 +19,7 @@ use crate::{
 pub enum Opening {
     /// Serve: create what is missing, and take over what the file says of buckets and presets.
     Server,
-    /// A command that writes: create what is missing.
+    /// A command that writes, or a worker: create what is missing.
     Writer,
     /// A command that reads: a data directory has to be there.
     Reader,
@@ -28,7 +28,7 @@ pub enum Opening {
 /// Opens Larder.
 ///
 /// Only a server takes over the file's buckets and presets: a command that is given in another
-/// folder would otherwise detach them.
+/// folder, or a worker on another machine, would otherwise detach them.
 ///
 /// # Errors
 /// Data directory, catalogue or store can't be opened; the remedy says what to change.
