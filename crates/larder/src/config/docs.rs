@@ -171,7 +171,7 @@ fn aliases(page: &mut String) {
             let _ = writeln!(page, "| `{}` | `{}` | {values} | {strength} |", alias.name, setting.path);
         }
     }
-    let names: Vec<String> = S3_NAMES.iter().map(|name| format!("`{name}`")).collect();
+    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let _ = writeln!(
         page,
         "\nThese belong to the store `s3`, which is not in this version; they are ignored with a notice at start: {}. \

@@ -156,7 +156,8 @@ fn refuse(name: &str, setting: &Setting, cause: &str) -> ConfigError {
 
 fn unknown(name: &str) -> ConfigError {
     let known: HashSet<String> = SETTINGS.iter().map(Setting::variable).collect();
-    let remedy = match nearest(name, known.iter().map(String::as_str)) {
+    let known = known.iter().map(String::as_str).chain(["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY"]);
+    let remedy = match nearest(name, known) {
         Some(near) => format!("did you mean {near}? docs/configuration.md lists all settings"),
         None => "unset it; docs/configuration.md lists all settings".to_owned(),
     };

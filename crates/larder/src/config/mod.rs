@@ -43,7 +43,7 @@ use self::{environment::Overlay, settings::Setting};
 pub struct Config {
     /// Where the server listens.
     pub listen: SocketAddr,
-    /// The folder of catalogue, bytes, cache and secret.
+    /// The folder of catalogue, bytes and secret.
     pub data_dir: PathBuf,
     /// The PostgreSQL catalogue; none means SQLite in the data directory.
     pub database_url: Option<Secret>,

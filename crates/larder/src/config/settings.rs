@@ -168,7 +168,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "data_dir", kind: Kind::Path, default: Some("./larder-data"), aliases: &[],
-        doc: "Folder of the catalogue, the bytes, the cache and the generated secret; created when missing. A relative path starts at the working directory.",
+        doc: "Folder of the catalogue, the bytes and the generated secret; created when missing. A relative path starts at the working directory.",
         set: |config, raw| raw.read_into(&mut config.data_dir),
     },
     Setting {
@@ -313,7 +313,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "worker.concurrency", kind: Kind::Count, default: None, aliases: &[],
-        doc: "Jobs that a process runs at a time; one a processor unless set.",
+        doc: "Jobs that a process runs at a time; one more than processors unless set, so that one can wait for the disk while the others compute.",
         set: |config, raw| raw.read_into(&mut config.worker.concurrency),
     },
     Setting {

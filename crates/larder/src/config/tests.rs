@@ -107,6 +107,12 @@ fn an_unknown_variable_is_named_with_a_suggestion() {
 }
 
 #[test]
+fn a_misspelt_variable_of_the_command_line_has_a_suggestion() {
+    assert!(cause("", &[("LARDER_SERVR", "x")]).contains("did you mean LARDER_SERVER?"));
+    assert!(cause("", &[("LARDER_KYE", "x")]).contains("did you mean LARDER_KEY?"));
+}
+
+#[test]
 fn a_wrong_value_of_a_variable_names_the_variable() {
     let text = cause("", &[("PORT", "http")]);
     assert!(text.starts_with("PORT: "), "{text}");
@@ -135,15 +141,15 @@ fn the_store_is_selected_by_the_file_then_by_the_names_of_the_seeds() {
     let config = load("", &[("MEDIA_ROOT", "/srv/media"), ("AWS_ACCESS_KEY_ID", "x")]).unwrap();
     assert_eq!(config.store_root(), PathBuf::from("/srv/media"));
     assert!(config.notices[0].contains("AWS_ACCESS_KEY_ID"), "{:?}", config.notices);
+    let config = load("", &[("CDN_BASE_URL", "https://cdn.example"), ("BUCKET_NAME", "b")]).unwrap();
+    assert!(config.notices[0].contains("s3") && config.notices[0].contains("BUCKET_NAME"));
+    assert!(config.notices[1].contains("CDN_BASE_URL") && config.notices[1].contains("LARDER_PUBLIC_URL"));
 }
 
 #[test]
 fn the_names_of_the_seeds_shape_pictures_and_limits() {
     let config = load(
         "",
-    let config = load("", &[("CDN_BASE_URL", "https://cdn.example"), ("BUCKET_NAME", "b")]).unwrap();
-    assert!(config.notices[0].contains("s3") && config.notices[0].contains("BUCKET_NAME"));
-    assert!(config.notices[1].contains("CDN_BASE_URL") && config.notices[1].contains("LARDER_PUBLIC_URL"));
         &[
             ("IMAGE_FORMAT", "jpg"),
             ("IMAGE_QUALITY", "70"),
@@ -227,12 +233,6 @@ fn a_field_of_the_environment_leaves_the_others_of_the_catalogue() {
 }
 
 #[test]
-fn the_table_is_sound() {
-    let mut names: Vec<String> = Vec::new();
-    for setting in SETTINGS {
-        assert!(setting.doc.ends_with('.'), "{}: the sentence has no end", setting.path);
-        if let Some(default) = setting.default {
-#[test]
 fn a_queue_that_is_not_there_is_refused_and_those_that_are_stand_in_the_help() {
     let text = cause("", &[("LARDER_WORKER__QUEUES", "intke")]);
     assert!(text.contains("no queue \"intke\"") && text.contains("intake and maintenance"), "{text}");
@@ -244,6 +244,12 @@ fn a_queue_that_is_not_there_is_refused_and_those_that_are_stand_in_the_help() {
     }
 }
 
+#[test]
+fn the_table_is_sound() {
+    let mut names: Vec<String> = Vec::new();
+    for setting in SETTINGS {
+        assert!(setting.doc.ends_with('.'), "{}: the sentence has no end", setting.path);
+        if let Some(default) = setting.default {
             let mut config = Config::with_defaults();
             assert_eq!(setting.set(&mut config, &Raw::text(default)), Ok(()), "{}", setting.path);
         }
