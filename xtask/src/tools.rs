@@ -6,23 +6,39 @@ use anyhow::{Result, bail};
 
 use crate::step::{answers, cargo, run};
 
-/// A program that tests start, and the Debian package it comes in.
+/// A program that tests start, and the Debian packages it comes in: the first that the system has.
 struct Tool {
     needed_for: &'static str,
-    package: &'static str,
+    packages: &'static [&'static str],
     is_there: fn() -> bool,
 }
 
 const TOOLS: &[Tool] = &[
     Tool {
         needed_for: "the tests of the catalogue on PostgreSQL",
-        package: "postgresql-15",
+        // Other releases have other versions of it under the second name.
+        packages: &["postgresql-15", "postgresql"],
         is_there: || has_postgres(),
     },
     Tool {
         needed_for: "the test that traces the syncs of an upload",
-        package: "strace",
+        packages: &["strace"],
         is_there: || answers(&mut Command::new("strace")),
+    },
+    Tool {
+        needed_for: "the examples of the README",
+        packages: &["curl"],
+        is_there: || answers(&mut Command::new("curl")),
+    },
+    Tool {
+        needed_for: "the tests that stop a server (kill)",
+        packages: &["procps"],
+        is_there: || has_program("kill"),
+    },
+    Tool {
+        needed_for: "the tests on folders that can't be written to (setpriv)",
+        packages: &["util-linux"],
+        is_there: || has_program("setpriv"),
     },
 ];
 
@@ -33,10 +49,10 @@ pub fn provide() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     if !is_root() || !answers(&mut Command::new("apt-get")) {
+        let packages: Vec<_> = missing.iter().map(|tool| tool.package()).collect();
         let needs: Vec<_> =
-            missing.iter().map(|tool| format!("{} (for {})", tool.package, tool.needed_for)).collect();
+            missing.iter().map(|tool| format!("{} (for {})", tool.package(), tool.needed_for)).collect();
         bail!(
             "install {}, for instance with: sudo apt-get install {}",
             needs.join(" and "),
@@ -49,8 +65,26 @@ pub fn provide() -> Result<()> {
         command
     };
     run("list of packages", &mut apt(&["update", "--quiet"]))?;
+    let packages: Vec<_> = missing.iter().map(|tool| tool.package()).collect();
     let mut install = apt(&["install", "--yes", "--quiet", "--no-install-recommends"]);
     run("packages", install.args(packages))
+}
+
+impl Tool {
+    /// The package to install: the first that the lists of the system know, else the first.
+    fn package(&self) -> &'static str {
+        let is_known = |package: &&&str| {
+            let show = Command::new("apt-cache").arg("show").arg(package).output();
+            show.is_ok_and(|output| output.status.success())
+        };
+        self.packages.iter().find(is_known).unwrap_or(&self.packages[0])
+    }
+}
+
+/// Whether a program lies on the path.
+fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
 /// Whether the runner of tests is there or could be installed; without it, `cargo test` does.

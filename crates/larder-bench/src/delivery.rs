@@ -25,9 +25,13 @@ const CLIENT_CORE: usize = 1;
 /// Seconds of one run of a server.
 const RUN_SECONDS: u32 = 3;
 
+/// Sizes of what is fetched.
+const VARIANT_BYTES: usize = 20_000;
+const ORIGINAL_BYTES: usize = 5_000_000;
+
 /// What is fetched.
 struct Target {
-    doc: &'static str,
+    doc: String,
     path: String,
     connections: u32,
     /// Requests per CPU second of nginx that Larder is to reach.
@@ -75,7 +79,7 @@ fn measure(target: &Target, larder: &Server, nginx: &Server, pairs: usize) -> Re
         .map(|(own, peer)| (own.requests / own.cpu_seconds) / (peer.requests / peer.cpu_seconds));
     let per_second = |runs: &[Run]| Spread::of(runs.iter().map(|run| run.requests / run.seconds)).median;
     Ok(vec![
-        target.doc.to_owned(),
+        target.doc.clone(),
         per_cpu(&own).text(0),
         per_cpu(&peer).text(0),
         Spread::of(ratio).text(2),
@@ -106,10 +110,15 @@ fn load(target: &Target, address: SocketAddr) -> Result<(f64, f64)> {
         .output()
         .context("wrk did not start")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() || text.contains("Non-2xx") {
+    if !output.status.success() || has_failures(&text) {
         bail!("wrk: {text}{}", String::from_utf8_lossy(&output.stderr));
     }
     totals(&text).with_context(|| format!("wrk said: {text}"))
+}
+
+/// Whether wrk tells of answers or connections that failed: those do not count as requests.
+fn has_failures(text: &str) -> bool {
+    text.contains("Non-2xx") || text.contains("Socket errors")
 }
 
 /// From a line such as `  71352 requests in 3.00s, 1.41GB read`.
@@ -122,7 +131,7 @@ fn totals(text: &str) -> Option<(f64, f64)> {
 fn prepare(address: SocketAddr) -> Result<Vec<Target>> {
     let mut client = Connection::open(address)?;
     let picture = pictures::jpeg(1_000_000, 1)?;
-    let recipe = recipe_for(&picture, 20_000)?;
+    let recipe = recipe_for(&picture, VARIANT_BYTES)?;
     let mut put = |path: &str, body: &Value| -> Result<()> {
         let answer = client.send("PUT", path, "application/json", body.to_string().as_bytes())?;
         answer.expect_success(path).map(drop)
@@ -136,11 +145,31 @@ fn prepare(address: SocketAddr) -> Result<Vec<Target>> {
         serde_json::from_slice(&client.get(&format!("/api/v1/assets/{}/variants", asset.id))?)?;
     let url = variants["items"][0]["url"].as_str().context("the variant has no URL")?;
     let variant = path_of(url)?;
-    let original = upload(&mut client, "plain", &pictures::jpeg(5_000_000, 2)?)?;
+    let original = upload(&mut client, "plain", &pictures::jpeg(ORIGINAL_BYTES, 2)?)?;
+    let variant_bytes = length_near(client.get(&variant)?.len(), VARIANT_BYTES)?;
+    let original_bytes = length_near(client.get(&original.path)?.len(), ORIGINAL_BYTES)?;
     Ok(vec![
-        Target { doc: "hot variant of 20 KB", path: variant, connections: 32, goal: 0.6 },
-        Target { doc: "original of 5 MB", path: original.path, connections: 8, goal: 0.25 },
+        Target {
+            doc: format!("hot variant of {variant_bytes} bytes"),
+            path: variant,
+            connections: 32,
+            goal: 0.6,
+        },
+        Target {
+            doc: format!("original of {original_bytes} bytes"),
+            path: original.path,
+            connections: 8,
+            goal: 0.25,
+        },
     ])
+}
+
+/// The length, if it lies within 5 % of the one that is meant: the goals hold for that one.
+fn length_near(length: usize, meant: usize) -> Result<usize> {
+    if length.abs_diff(meant) * 20 > meant {
+        bail!("{length} bytes are not the {meant} that are to be measured");
+    }
+    Ok(length)
 }
 
 struct Uploaded {
@@ -159,9 +188,10 @@ fn upload(client: &mut Connection, bucket: &str, picture: &[u8]) -> Result<Uploa
     Ok(Uploaded { id: text("id")?, path: path_of(&text("url")?)? })
 }
 
-/// The recipe whose output of `picture` comes nearest to `bytes` from below.
+/// The recipe whose output of `picture` comes nearest to `bytes`.
 fn recipe_for(picture: &[u8], bytes: usize) -> Result<Recipe> {
-    let recipes = (8..40).map(|n| format!("resize:inside:{0}x{0},format:webp", n * 20).parse::<Recipe>());
+    // In steps so small that one of them lies within 5 % of any length.
+    let recipes = (16..100).map(|n| format!("resize:inside:{0}x{0},format:webp", n * 8).parse::<Recipe>());
     let recipes: Vec<Recipe> = recipes.collect::<Result<_, _>>()?;
     let within = Deadline::after(std::time::Duration::from_secs(60));
     let decoded = Source::open(picture, &ImageLimits::default())?.decode(&recipes, within)?;
@@ -170,8 +200,8 @@ fn recipe_for(picture: &[u8], bytes: usize) -> Result<Recipe> {
         .into_iter()
         .zip(outputs)
         .filter_map(|(recipe, output)| Some((recipe, output.ok()?.bytes.len())));
-    let nearest = fitting.filter(|(_, length)| *length <= bytes).max_by_key(|(_, length)| *length);
-    Ok(nearest.context("no size gives a small enough variant")?.0)
+    let nearest = fitting.min_by_key(|(_, length)| length.abs_diff(bytes));
+    Ok(nearest.context("no size gives a variant")?.0)
 }
 
 /// Path and query of an absolute URL.
@@ -252,6 +282,14 @@ mod tests {
         let text = "Running 3s test\n  71352 requests in 3.10s, 1.41GB read\nRequests/sec:  2.0\n";
         assert_eq!(totals(text), Some((71_352.0, 3.1)));
         assert_eq!(totals("unable to connect"), None);
+    }
+
+    #[test]
+    fn failed_connections_and_other_sizes_are_no_measurement() {
+        assert!(has_failures("  Socket errors: connect 0, read 3, write 0, timeout 0\n"));
+        assert!(has_failures("  Non-2xx or 3xx responses: 7\n") && !has_failures("  7 requests in 3.10s"));
+        assert_eq!(length_near(19_100, 20_000).unwrap(), 19_100);
+        assert!(length_near(18_900, 20_000).is_err());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The memory that inspection announces is what decoding takes, measured at the process.
 //!
-//! Each test is a process of its own under nextest; run together in one process they disturb each
-//! other and measure nothing, so then they do nothing.
+//! Run together in one process the tests would disturb each other, so each measures in a process of
+//! its own: that of nextest, else a child of this one.
 #![cfg(target_os = "linux")]
 
 mod scene;
+
+use std::process::Command;
 
 use larder_image::{Error, ImageLimits, Recipe, Source};
 use scene::{bmp, later, made};
@@ -19,10 +21,28 @@ fn status(name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
 }
 
+/// Whether this process runs nothing but one test.
+fn is_alone() -> bool {
+    [NEXTEST, ALONE].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+const NEXTEST: &str = "NEXTEST";
+const ALONE: &str = "MEASURED_ALONE";
+
+/// Runs the test of this name in a process of its own.
+fn check_alone(name: &str) {
+    let test = format!("{}_takes_what_it_announces", name.replace(' ', "_"));
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", &test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 passed"), "{test} is the name of no test: {text}");
+}
+
 #[expect(clippy::print_stdout, reason = "the figures are the point of looking at a run")]
 fn check(name: &str, file: &[u8]) {
-    if std::env::var_os("NEXTEST").is_none() {
-        return;
+    if !is_alone() {
+        return check_alone(name);
     }
     let source = Source::open(file, &ImageLimits::default()).unwrap();
     let announced = source.inspection().decode_memory_bytes;

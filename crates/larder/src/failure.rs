@@ -18,6 +18,8 @@ pub enum Exit {
     Usage = 2,
     /// Some of several things failed; each was named.
     Partly = 3,
+    /// A signal ended it: 128 + SIGINT, as shells have it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -54,20 +56,41 @@ impl Failure {
         Self::with(Exit::Usage, "usage", cause, remedy)
     }
 
+    /// A signal came before the end.
+    pub fn interrupted() -> Self {
+        let remedy = "give the command again; what was done stays done";
+        Self::with(Exit::Interrupted, Code::Cancelled.as_str(), "interrupted", remedy)
+    }
+
     /// The environment of the process does not fit: address taken, folder not writable.
     pub fn configuration(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::with(Exit::Usage, "configuration", cause, remedy)
     }
 
-    /// A file or folder could not be read or written.
+    /// A file or folder could not be read or written. Where the path is wrong or not ours, the
+    /// command was; a disk that fails or fills up is a failure of the work.
     pub fn file(path: &Path, doing: &str, error: io::Error) -> Self {
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound => "check the path",
-            io::ErrorKind::PermissionDenied => "check the permissions of the file and its folders",
-            io::ErrorKind::StorageFull => "make room on the disk",
-            _ => "",
+        use io::ErrorKind as Kind;
+        let (exit, code, remedy) = match error.kind() {
+            Kind::NotFound => (Exit::Usage, "file", "check the path"),
+            Kind::PermissionDenied => (
+                Exit::Usage,
+                "file",
+                "check the permissions of the file and its folders, or run as their owner",
+            ),
+            Kind::AlreadyExists | Kind::NotADirectory => {
+                (Exit::Usage, "file", "a file lies where a folder belongs; remove it, or name another folder")
+            }
+            Kind::IsADirectory => (Exit::Usage, "file", "a folder lies there; name a file"),
+            Kind::ReadOnlyFilesystem => {
+                (Exit::Usage, "file", "the file system is mounted read-only; name a folder on another")
+            }
+            Kind::StorageFull | Kind::QuotaExceeded => {
+                (Exit::Failed, Code::StorageFull.as_str(), "make room on the disk")
+            }
+            _ => (Exit::Failed, "file", ""),
         };
-        Self::with(Exit::Failed, "file", format!("{} can't be {doing}: {error}", path.display()), remedy)
+        Self::with(exit, code, format!("{} can't be {doing}: {error}", path.display()), remedy)
     }
 
     fn with(exit: Exit, code: &str, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -150,6 +173,18 @@ mod tests {
         assert_eq!(failure.code, "backend_unavailable");
         assert_eq!(failure.because, ["disk on fire"]);
         assert_eq!(failure.to_json()["remedy"], "wait");
+    }
+
+    #[test]
+    fn a_wrong_path_is_wrong_usage_and_a_full_disk_a_failure() {
+        use io::ErrorKind as Kind;
+        for kind in [Kind::NotFound, Kind::PermissionDenied, Kind::NotADirectory, Kind::ReadOnlyFilesystem] {
+            let failure = Failure::file(Path::new("x"), "written", kind.into());
+            assert_eq!((failure.exit, failure.code.as_str()), (Exit::Usage, "file"), "{kind}");
+            assert!(!failure.remedy.is_empty(), "{kind}");
+        }
+        let full = Failure::file(Path::new("x"), "written", Kind::StorageFull.into());
+        assert_eq!((full.exit, full.code.as_str()), (Exit::Failed, "storage_full"));
     }
 
     #[test]

@@ -8,13 +8,14 @@ use larder_assets::{
     JobView, KeyView, Larder, NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport,
     UploadView, VariantView, WriteCondition,
     links::{OWN_KEY, encode_path},
+    operation::{QueueView, WorkerView},
 };
 use larder_core::{
     AssetId, BucketName, Code, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span,
 };
 use larder_worker::{Worker, WorkerOptions};
 
-use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of, sha256_of};
 use crate::{
     config::Config,
     failure::Failure,
@@ -31,6 +32,8 @@ const GRACE: Duration = Duration::from_secs(20);
 pub struct Embedded {
     larder: Larder,
     served: bool,
+    concurrency: Option<usize>,
+    address: String,
     worker: Mutex<Option<Worker>>,
 }
 
@@ -41,8 +44,14 @@ impl Embedded {
     /// Those of [`open`].
     pub async fn open(config: &Config, opening: Opening) -> Result<Self, Failure> {
         let larder = open(config, opening).await?;
-        let served = presence::find(&config.data_dir).is_some_and(|server| server.runs_jobs);
-        Ok(Self { larder, served, worker: Mutex::new(None) })
+        let server = presence::find(&config.data_dir);
+        Ok(Self {
+            larder,
+            served: server.as_ref().is_some_and(|server| server.runs_jobs),
+            concurrency: config.worker.concurrency,
+            address: server.map_or_else(|| format!("http://{}", config.listen), |server| server.address),
+            worker: Mutex::new(None),
+        })
     }
 
     fn incoming(file: &Sending) -> Incoming {
@@ -54,6 +63,7 @@ impl Embedded {
         incoming.owner = file.owner.clone();
         incoming.tags = file.tags.clone();
         incoming.metadata = file.metadata.clone();
+        incoming.expires_at = file.expires_at;
         incoming
     }
 
@@ -89,9 +99,9 @@ impl Backend for Embedded {
     }
 
     async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download> {
-        let asset = self.larder.asset_at(bucket, key).await?;
-        let body = self.larder.read_untouched(bucket, key).await?.into_body().await?;
-        Ok(Download { asset, body: body.into_stream() })
+        let readable = self.larder.read_untouched(bucket, key).await?;
+        let (size_bytes, sha256) = (Some(readable.size_bytes), sha256_of(&readable.etag));
+        Ok(Download { size_bytes, sha256, body: readable.into_body().await?.into_stream() })
     }
 
     async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>> {
@@ -108,6 +118,10 @@ impl Backend for Embedded {
 
     async fn delete(&self, bucket: &BucketName, key: &ObjectKey, purge: bool) -> Outcome<Deleted> {
         self.larder.delete(bucket, key, &DeleteOptions { purge, if_match: None }).await
+    }
+
+    async fn restore(&self, id: AssetId) -> Outcome<AssetView> {
+        self.larder.restore(id).await
     }
 
     async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>> {
@@ -191,6 +205,14 @@ impl Backend for Embedded {
         self.larder.cancel_job(id).await
     }
 
+    async fn queues(&self) -> Outcome<Vec<QueueView>> {
+        self.larder.queues().await
+    }
+
+    async fn workers(&self) -> Outcome<Vec<WorkerView>> {
+        self.larder.workers().await
+    }
+
     async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics> {
         self.larder.statistics(bucket).await
     }
@@ -215,12 +237,18 @@ impl Backend for Embedded {
         self.larder.rotate_key(id, overlap.0).await
     }
 
+    fn address(&self) -> &str {
+        &self.address
+    }
+
     async fn run_jobs(&self) -> Outcome<()> {
         // A server on this data directory runs them already.
         if self.served {
             return Ok(());
         }
-        let worker = Worker::start(self.larder.clone(), WorkerOptions::default()).await?;
+        let usual = WorkerOptions::default();
+        let concurrency = self.concurrency.unwrap_or(usual.concurrency).max(1);
+        let worker = Worker::start(self.larder.clone(), WorkerOptions { concurrency, ..usual }).await?;
         *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
         Ok(())
     }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use larder_assets::{
     AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView, NewKey,
     Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    operation::{QueueView, WorkerView},
 };
 use larder_core::{AssetId, BucketName, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span};
 use larder_store::ByteStream;
@@ -44,16 +45,27 @@ pub struct Sending {
     pub tags: Vec<String>,
     /// User metadata to record.
     pub metadata: Map<String, Value>,
+    /// When the asset is to be deleted.
+    pub expires_at: Option<Timestamp>,
     /// Is told the number of bytes as they go.
     pub on_bytes: Arc<dyn Fn(u64) + Send + Sync>,
 }
 
-/// Bytes on their way out.
+/// Bytes on their way out, with what was said of exactly these bytes: the record may change meanwhile.
 pub struct Download {
-    /// What the record says of them.
-    pub asset: AssetView,
+    /// How many, if that was said.
+    pub size_bytes: Option<u64>,
+    /// Their SHA-256 in hex; none where a copy is served that is made for reading.
+    pub sha256: Option<String>,
     /// The bytes.
     pub body: ByteStream,
+}
+
+/// The digest of the bytes that an entity tag names: the tag of whole originals is their SHA-256, that
+/// of copies without a GPS position has a suffix.
+pub fn sha256_of(etag: &str) -> Option<String> {
+    let text = etag.trim_start_matches("W/").trim_matches('"');
+    (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }
 
 /// What a link is wanted for.
@@ -101,6 +113,8 @@ pub trait Backend: Send + Sync {
     async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<Page<AssetView>>;
     /// Deletes an asset; that nothing was there is a fault.
     async fn delete(&self, bucket: &BucketName, key: &ObjectKey, purge: bool) -> Outcome<Deleted>;
+    /// Brings a deleted asset back.
+    async fn restore(&self, id: AssetId) -> Outcome<AssetView>;
     /// An asset's variants.
     async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>>;
     /// Makes an asset's variants anew.
@@ -131,6 +145,10 @@ pub trait Backend: Send + Sync {
     async fn retry_job(&self, id: JobId) -> Outcome<JobView>;
     /// Cancels a job.
     async fn cancel_job(&self, id: JobId) -> Outcome<JobView>;
+    /// Jobs by queue and state.
+    async fn queues(&self) -> Outcome<Vec<QueueView>>;
+    /// Who runs jobs.
+    async fn workers(&self) -> Outcome<Vec<WorkerView>>;
     /// How much there is.
     async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics>;
     /// Removes what rules say.
@@ -143,6 +161,9 @@ pub trait Backend: Send + Sync {
     async fn revoke_key(&self, id: KeyId) -> Outcome<KeyView>;
     /// Replaces a key's secret.
     async fn rotate_key(&self, id: KeyId, overlap: Span) -> Outcome<IssuedKey>;
+    /// Where its server answers or would, without a slash at the end: what comes before the paths of
+    /// URLs if no public address is set.
+    fn address(&self) -> &str;
     /// Begins to run jobs here, if nobody else does; until [`Backend::close`].
     async fn run_jobs(&self) -> Outcome<()>;
     /// Ends what runs in the background.
@@ -173,4 +194,18 @@ pub async fn body_of(file: &Sending) -> Outcome<ByteStream> {
             Err(error) => Err(error.into()),
         })
         .boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_a_copy_is_no_digest_of_its_bytes() {
+        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(sha256_of(&format!("\"{digest}\"")).as_deref(), Some(digest));
+        assert_eq!(sha256_of(&format!("W/\"{digest}\"")).as_deref(), Some(digest));
+        assert_eq!(sha256_of(&format!("\"{digest}-stripped\"")), None);
+        assert_eq!(sha256_of("\"abc\""), None);
+    }
 }

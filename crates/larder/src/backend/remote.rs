@@ -9,6 +9,7 @@ use larder_assets::{
     AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView, NewKey,
     Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
     links::encode_path,
+    operation::{QueueView, WorkerView},
 };
 use larder_core::{
     AssetId, BucketName, Code, Fault, FileType, JobId, KeyId, ObjectKey, UploadId, key::extension_of, limits,
@@ -19,7 +20,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of, sha256_of};
 use crate::failure::Failure;
 
 /// Time within which a server must accept a connection.
@@ -111,6 +112,7 @@ impl Remote {
     async fn with_file(&self, request: RequestBuilder, file: &Sending) -> Outcome<RequestBuilder> {
         let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut query = vec![("filename", name.clone())];
+        query.extend(file.expires_at.map(|at| ("expires_at", at.to_string())));
         query.extend(file.owner.clone().map(|owner| ("owner", owner)));
         if !file.tags.is_empty() {
             query.push(("tags", file.tags.join(",")));
@@ -171,13 +173,11 @@ impl Backend for Remote {
     }
 
     async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download> {
-        let asset = self.asset_at(bucket, key).await?.ok_or_else(|| {
-            Fault::new(Code::AssetNotFound, format!("there is no asset {key} in the bucket {bucket}"))
-                .remedy("list the bucket to see its keys")
-        })?;
         let response = self.send(self.request(Method::GET, &object(bucket, key))).await?;
+        let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
+        let (size_bytes, sha256) = (response.content_length(), etag.and_then(sha256_of));
         let body = response.bytes_stream().map(|chunk| chunk.map_err(Into::into)).boxed();
-        Ok(Download { asset, body })
+        Ok(Download { size_bytes, sha256, body })
     }
 
     async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>> {
@@ -205,6 +205,10 @@ impl Backend for Remote {
     async fn delete(&self, bucket: &BucketName, key: &ObjectKey, purge: bool) -> Outcome<Deleted> {
         let request = self.request(Method::DELETE, &object(bucket, key)).query(&[("purge", purge)]);
         self.ask(request).await
+    }
+
+    async fn restore(&self, id: AssetId) -> Outcome<AssetView> {
+        self.ask(self.request(Method::POST, &format!("/assets/{id}/restore"))).await
     }
 
     async fn variants(&self, id: AssetId) -> Outcome<Vec<VariantView>> {
@@ -277,6 +281,14 @@ impl Backend for Remote {
         self.ask(self.request(Method::POST, &format!("/jobs/{id}/cancel"))).await
     }
 
+    async fn queues(&self) -> Outcome<Vec<QueueView>> {
+        Ok(self.get::<List<_>>("/queues").await?.items)
+    }
+
+    async fn workers(&self) -> Outcome<Vec<WorkerView>> {
+        Ok(self.get::<List<_>>("/workers").await?.items)
+    }
+
     async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics> {
         let query: Vec<_> = bucket.map(|bucket| ("bucket", bucket.as_str())).into_iter().collect();
         self.ask(self.request(Method::GET, "/stats").query(&query)).await
@@ -301,6 +313,10 @@ impl Backend for Remote {
     async fn rotate_key(&self, id: KeyId, overlap: Span) -> Outcome<IssuedKey> {
         let request = self.request(Method::POST, &format!("/keys/{id}/rotate"));
         self.ask(request.json(&json!({ "overlap": overlap }))).await
+    }
+
+    fn address(&self) -> &str {
+        &self.base
     }
 
     async fn run_jobs(&self) -> Outcome<()> {

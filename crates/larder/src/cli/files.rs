@@ -41,6 +41,9 @@ pub struct Put {
     /// User metadata to record; may be repeated
     #[arg(long = "metadata", value_name = "NAME=VALUE")]
     pub metadata: Vec<KeyValue>,
+    /// Delete the files by themselves after this time, such as 30d; what is skipped keeps its own
+    #[arg(long, value_name = "DURATION", value_parser = values::span)]
+    pub expires: Option<Span>,
     /// Return when the bytes are stored, without waiting for the variants
     #[arg(long)]
     pub no_wait: bool,
@@ -75,6 +78,9 @@ pub struct Ls {
     /// Only of this status: processing, ready, deleted
     #[arg(long)]
     pub status: Option<String>,
+    /// Go on behind the page that ended with this (`next` of its answer)
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
     /// More columns
     #[arg(short, long)]
     pub long: bool,
@@ -103,6 +109,15 @@ pub struct Rm {
     pub yes: bool,
 }
 
+/// Bring deleted assets back, as long as their bucket keeps them in the trash.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Id, or bucket and key as in media/a/b.jpg for what was deleted last under that key; may be
+    /// repeated
+    #[arg(required = true, value_name = "ID|BUCKET/KEY")]
+    pub assets: Vec<String>,
+}
+
 /// Make a public or signed link to an asset or one of its variants.
 #[derive(Debug, Args)]
 pub struct Link {
@@ -123,7 +138,7 @@ pub struct Link {
 /// Make pictures offline, with the same recipes and presets.
 ///
 /// Each file is decoded once, for all of its pictures. Files that are refused are listed with the
-/// reason, and the exit code is 3.
+/// reason, and the exit code is 3, or 1 if no picture was made.
 #[derive(Debug, Args)]
 pub struct Image {
     /// Files and folders; folders are walked recursively

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
-    files::{Get, Image, Link, Ls, Put, Rm},
+    files::{Get, Image, Link, Ls, Put, Restore, Rm},
     operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Preset, Stats},
     page::command_line_page,
     process::{Role, Serve, Worker},
@@ -89,6 +89,8 @@ pub enum Command {
     Ls(Ls),
     /// Delete assets; they can be brought back until the bucket's trash time is over
     Rm(Rm),
+    /// Bring deleted assets back
+    Restore(Restore),
     /// Make a public or signed link to an asset or one of its variants
     #[command(alias = "sign")]
     Url(Link),

@@ -64,6 +64,10 @@ pub enum Jobs {
         #[arg(short, long)]
         watch: bool,
     },
+    /// List the processes that run jobs
+    Workers,
+    /// Count jobs by queue and state
+    Queues,
     /// Run a dead or cancelled job again
     Retry {
         /// Job
@@ -74,6 +78,13 @@ pub enum Jobs {
         /// Job
         id: String,
     },
+}
+
+impl Jobs {
+    /// Whether it goes on until a signal ends it.
+    pub fn watches(&self) -> bool {
+        matches!(self, Self::Ls { watch: true, .. } | Self::Show { watch: true, .. })
+    }
 }
 
 /// Create, list, rotate and revoke API keys.

@@ -26,6 +26,11 @@ An error is `larder: <cause>` and `  remedy: <what to do>`, with `--json` an obj
 | 1 | failed; also: nothing was there to delete |
 | 2 | wrong usage or configuration; nothing was done |
 | 3 | partly failed: some of several files or assets; each is named |
+| 130 | ended by a signal before it was done; what was done stays done |
+
+SIGINT (Ctrl-C) and SIGTERM end a command gracefully: jobs that it runs may end, for at most 20 s. A second
+signal ends it at once, with 130. `serve`, `worker` and `--watch` end with 0 at the first signal, since they
+have no other end.
 ";
 
 /// The whole page.

@@ -25,10 +25,10 @@ pub enum Role {
 /// Run jobs without answering HTTP.
 #[derive(Debug, Args)]
 pub struct Worker {
-    /// Queues to serve, separated by commas (default: all)
+    /// Queues to serve, separated by commas: intake, maintenance (default: all)
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub queues: Vec<String>,
-    /// Jobs at a time (default: one a processor)
+    /// Jobs at a time (default: one more than processors)
     #[arg(long, value_name = "N")]
     pub concurrency: Option<usize>,
 }

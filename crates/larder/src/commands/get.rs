@@ -1,7 +1,7 @@
 //! `larder get`: bytes out, their digest checked.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use larder_core::{Code, text::display_bytes};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Context, place, shown};
+use super::{Context, place, shown, unfinished::Unfinished};
 use crate::{
     backend::{Backend, Download},
     cli::Get,
@@ -23,22 +23,30 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Get) -> Re
     let (bucket, key) = place::asset(&arguments.asset)?;
     let target = Target::of(arguments, key.file_name())?;
     let download = larder.download(&bucket, &key).await?;
-    let size = download.asset.size_bytes;
-    let progress = context.output.progress(size, "bytes");
-    let sha256 = download.asset.sha256.clone();
+    let progress = context.output.progress(download.size_bytes.unwrap_or(0), "bytes");
+    let is_copy = download.sha256.is_none();
     let outcome = match &target {
-        Target::Standard => receive(download, &mut std::io::stdout().lock(), &progress).await,
+        Target::Standard => receive(download, &mut io::stdout().lock(), Failure::from, &progress).await,
         Target::File(path) => to_file(download, path, &progress).await,
     };
     progress.finish();
-    outcome?;
+    let Received { size_bytes, sha256 } = outcome?;
+    if is_copy {
+        context.output.note("this is a copy without its GPS position; the original has other bytes");
+    }
     if let Target::File(path) = &target {
-        let answer = json!({ "file": path, "size_bytes": size, "sha256": sha256 });
-        context
-            .output
-            .answer(&answer, |output| output.line(format!("{}  {}", shown(path), display_bytes(size))))?;
+        let answer = json!({ "file": path, "size_bytes": size_bytes, "sha256": sha256 });
+        context.output.answer(&answer, |output| {
+            output.line(format!("{}  {}", shown(path), display_bytes(size_bytes)))
+        })?;
     }
     Ok(Exit::Done)
+}
+
+/// What came.
+struct Received {
+    size_bytes: u64,
+    sha256: String,
 }
 
 /// Where the bytes go.
@@ -67,46 +75,40 @@ impl Target {
 }
 
 /// Writes beside the file and renames, so that a broken download never looks like a whole file.
-async fn to_file(download: Download, path: &Path, progress: &Progress) -> Result<(), Failure> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".part");
-    let temporary = PathBuf::from(temporary);
-    let mut file =
-        std::fs::File::create(&temporary).map_err(|error| Failure::file(&temporary, "written", error))?;
-    let received = receive(download, &mut file, progress).await;
-    let kept = received.and_then(|()| {
-        std::fs::rename(&temporary, path).map_err(|error| Failure::file(path, "written", error))
-    });
-    if kept.is_err() {
-        // The failure that counts is the one before.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    kept
+async fn to_file(download: Download, path: &Path, progress: &Progress) -> Result<Received, Failure> {
+    let unwritable = |error| Failure::file(path, "written", error);
+    let mut file = Unfinished::of(path).map_err(unwritable)?;
+    let received = receive(download, &mut file, unwritable, progress).await?;
+    file.finish().map_err(unwritable)?;
+    Ok(received)
 }
 
 async fn receive(
     mut download: Download,
     target: &mut impl Write,
+    unwritable: impl Fn(io::Error) -> Failure,
     progress: &Progress,
-) -> Result<(), Failure> {
+) -> Result<Received, Failure> {
     let mut hasher = Sha256::new();
+    let mut size_bytes = 0;
     while let Some(chunk) = download.body.next().await {
         let chunk = chunk.map_err(|error| {
             let failure = Failure::new(Code::BackendUnavailable, "the bytes broke off", "try again");
             failure.because_of(error.as_ref())
         })?;
         hasher.update(&chunk);
-        target.write_all(&chunk)?;
+        target.write_all(&chunk).map_err(&unwritable)?;
+        size_bytes += chunk.len() as u64;
         progress.advance(chunk.len() as u64);
     }
-    target.flush()?;
-    let found = hex::encode(hasher.finalize());
-    if found == download.asset.sha256 {
-        return Ok(());
+    target.flush().map_err(&unwritable)?;
+    let sha256 = hex::encode(hasher.finalize());
+    match download.sha256 {
+        Some(said) if said != sha256 => Err(Failure::new(
+            Code::StoredBytesCorrupt,
+            format!("the bytes have the digest {sha256}, and {said} was announced for them"),
+            "try again; if it stays, restore the asset from a backup",
+        )),
+        _ => Ok(Received { size_bytes, sha256 }),
     }
-    Err(Failure::new(
-        Code::StoredBytesCorrupt,
-        format!("the bytes have the digest {found}, and the record says {}", download.asset.sha256),
-        "try again; if it stays, restore the asset (a bucket that strips GPS positions serves a copy: read on its machine)",
-    ))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder_assets::{JobQuery, JobView};
 use larder_core::JobId;
-use serde_json::to_value;
+use serde_json::{json, to_value};
 
 use super::{Context, place};
 use crate::{
@@ -33,6 +33,8 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Jobs) -> R
             list(context, larder, &query, *watch).await
         }
         Jobs::Show { id, watch } => show(context, larder, place::id(id)?, *watch).await,
+        Jobs::Workers => workers(context, larder).await,
+        Jobs::Queues => queues(context, larder).await,
         Jobs::Retry { id } => changed(context, "queued again", &larder.retry_job(place::id(id)?).await?),
         Jobs::Cancel { id } => changed(context, "cancelled", &larder.cancel_job(place::id(id)?).await?),
     }
@@ -70,6 +72,43 @@ async fn list(
         tokio::time::sleep(EVERY).await;
         context.output.line("")?;
     }
+}
+
+async fn workers(context: &Context, larder: &dyn Backend) -> Result<Exit, Failure> {
+    let workers = larder.workers().await?;
+    context.output.answer(&json!({ "items": workers, "next": null }), |output| {
+        let mut table =
+            output.table(["worker", "machine", "process", "queues", "since", "seen"]).numbers([2]);
+        for worker in &workers {
+            table.row([
+                worker.id.clone(),
+                worker.host.clone(),
+                worker.pid.to_string(),
+                worker.queues.join(", "),
+                worker.started_at.to_string(),
+                worker.seen_at.to_string(),
+            ]);
+        }
+        output.print_table(&table, "nobody runs jobs")
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn queues(context: &Context, larder: &dyn Backend) -> Result<Exit, Failure> {
+    let queues = larder.queues().await?;
+    context.output.answer(&json!({ "items": queues, "next": null }), |output| {
+        let mut table = output.table(["queue", "state", "jobs", "oldest due"]).numbers([2]);
+        for queue in &queues {
+            table.row([
+                queue.queue.clone(),
+                queue.state.clone(),
+                queue.jobs.to_string(),
+                queue.oldest_run_at.to_string(),
+            ]);
+        }
+        output.print_table(&table, "there is no job")
+    })?;
+    Ok(Exit::Done)
 }
 
 async fn show(context: &Context, larder: &dyn Backend, id: JobId, watch: bool) -> Result<Exit, Failure> {

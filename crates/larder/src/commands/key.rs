@@ -1,6 +1,7 @@
 //! `larder key`: API keys.
 
 use larder_assets::{IssuedKey, KeyView, NewKey, Scope};
+use larder_core::{Ambient, Timestamp};
 use serde_json::{json, to_value};
 
 use super::{Context, place};
@@ -43,12 +44,13 @@ fn issued(context: &Context, issued: &IssuedKey) -> Result<Exit, Failure> {
 fn list(context: &Context, keys: &[KeyView]) -> Result<Exit, Failure> {
     context.output.answer(&json!({ "items": keys, "next": null }), |output| {
         let mut table = output.table(["id", "name", "scope", "state", "created", "expires"]);
+        let now = Ambient::system().now();
         for key in keys {
             table.row([
                 key.id.to_string(),
                 key.name.clone(),
                 scope_text(&key.scope),
-                state(key).to_owned(),
+                state(key, now).to_owned(),
                 key.created_at.to_string(),
                 key.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string()),
             ]);
@@ -58,11 +60,12 @@ fn list(context: &Context, keys: &[KeyView]) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn state(key: &KeyView) -> &'static str {
-    match (key.revoked_at, key.rotated_to) {
-        (Some(_), _) => "revoked",
-        (None, Some(_)) => "rotated",
-        (None, None) => "active",
+fn state(key: &KeyView, now: Timestamp) -> &'static str {
+    match (key.revoked_at, key.expires_at, key.rotated_to) {
+        (Some(_), ..) => "revoked",
+        (_, Some(end), _) if end <= now => "expired",
+        (.., Some(_)) => "rotated",
+        _ => "active",
     }
 }
 

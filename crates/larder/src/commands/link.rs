@@ -24,7 +24,7 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Link) -> R
             )
         })?;
         if larder.bucket(&bucket).await?.policy.visibility == Visibility::Public {
-            return print(context, &asset.url, None);
+            return print(context, larder, &asset.url, None);
         }
     }
     let request = LinkRequest {
@@ -35,10 +35,17 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Link) -> R
         expires_in_seconds: arguments.expires.map(|span| span.0.as_secs()),
     };
     let signed = larder.sign(&request).await?;
-    print(context, &signed.url, Some(signed.expires_at.to_string()))
+    print(context, larder, &signed.url, Some(signed.expires_at.to_string()))
 }
 
-fn print(context: &Context, url: &str, expires_at: Option<String>) -> Result<Exit, Failure> {
-    context.output.answer(&json!({ "url": url, "expires_at": expires_at }), |output| output.line(url))?;
+/// A link is to be opened somewhere: one that names no server gets the address of this one.
+fn print(
+    context: &Context,
+    larder: &dyn Backend,
+    url: &str,
+    expires_at: Option<String>,
+) -> Result<Exit, Failure> {
+    let url = if url.starts_with('/') { format!("{}{url}", larder.address()) } else { url.to_owned() };
+    context.output.answer(&json!({ "url": url, "expires_at": expires_at }), |output| output.line(&url))?;
     Ok(Exit::Done)
 }

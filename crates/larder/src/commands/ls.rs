@@ -24,6 +24,7 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Ls) -> Res
         tag: arguments.tag.clone(),
         status: arguments.status.clone().filter(|status| status != "deleted"),
         deleted: arguments.status.as_deref() == Some("deleted"),
+        after: arguments.after.clone(),
         limit: PAGE_ITEMS,
         ..AssetQuery::default()
     };
@@ -44,8 +45,8 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Ls) -> Res
         }
         match page.next {
             Some(next) if arguments.all => query.after = Some(next),
-            Some(_) => {
-                output.note("there are more; --all lists them");
+            Some(next) => {
+                output.note(format!("there are more; --all lists them, --after {next} the next ones"));
                 break;
             }
             None => break,

@@ -14,13 +14,17 @@ mod ls;
 mod place;
 mod preset;
 mod put;
+mod restore;
 mod rm;
 mod serve;
 mod stats;
+mod unfinished;
 mod version;
 mod worker;
 
-use std::{future::Future, path::PathBuf};
+use std::{path::PathBuf, time::Duration};
+
+use tokio::time::timeout;
 
 use crate::{
     backend::{Backend, Embedded, Remote},
@@ -28,8 +32,11 @@ use crate::{
     config::{Config, Environment, FlagValue, Raw},
     failure::{Exit, Failure},
     output::Output,
-    service::{log, open::Opening, runtime},
+    service::{log, open::Opening, runtime, stop},
 };
+
+/// Time within which what a command opened is closed without a word.
+const CLOSED_AT_ONCE: Duration = Duration::from_millis(300);
 
 /// Runs the command and says how it ended.
 pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
@@ -46,12 +53,22 @@ pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Get(a) => context.ask(Opening::Reader, async |larder| get::run(context, larder, &a).await),
         Command::Ls(a) => context.ask(Opening::Reader, async |larder| ls::run(context, larder, &a).await),
         Command::Rm(a) => context.ask(Opening::Reader, async |larder| rm::run(context, larder, &a).await),
+        Command::Restore(a) => {
+            context.ask(Opening::Reader, async |larder| restore::run(context, larder, &a).await)
+        }
         Command::Url(a) => context.ask(Opening::Reader, async |larder| link::run(context, larder, &a).await),
         Command::Stats(a) => {
             context.ask(Opening::Reader, async |larder| stats::run(context, larder, &a).await)
         }
         Command::Gc(a) => context.ask(Opening::Reader, async |larder| gc::run(context, larder, &a).await),
-        Command::Jobs(a) => context.ask(Opening::Reader, async |larder| jobs::run(context, larder, &a).await),
+        Command::Jobs(a) => {
+            let outcome = context.ask(Opening::Reader, async |larder| jobs::run(context, larder, &a).await);
+            match outcome {
+                // Watching has no other end.
+                Err(failure) if a.watches() && failure.exit == Exit::Interrupted => Ok(Exit::Done),
+                outcome => outcome,
+            }
+        }
         Command::Key(a) => context.ask(Opening::Writer, async |larder| key::run(context, larder, &a).await),
         Command::Preset(a) => {
             context.ask(Opening::Writer, async |larder| preset::run(context, larder, &a).await)
@@ -108,22 +125,21 @@ impl Context {
                     Box::new(Embedded::open(&config, opening).await?)
                 }
             };
-            let outcome = interruptible(work(&*backend)).await;
-            backend.close().await;
+            let stopping = stop::on_signals()?;
+            let outcome = tokio::select! {
+                outcome = work(&*backend) => outcome,
+                () = stopping.cancelled() => Err(Failure::interrupted()),
+            };
+            let mut closing = backend.close();
+            if stopping.is_cancelled() && timeout(CLOSED_AT_ONCE, &mut closing).await.is_ok() {
+                return outcome;
+            }
+            if stopping.is_cancelled() {
+                self.output.note("stopping: jobs that run may end; a second signal stops at once");
+            }
+            closing.await;
             outcome
         })
-    }
-}
-
-/// Ends the work at Ctrl-C, so that what it opened is closed.
-async fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    tokio::select! {
-        outcome = work => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(
-            larder_core::Code::Cancelled,
-            "interrupted",
-            "give the command again; what was done stays done",
-        )),
     }
 }
 

@@ -49,7 +49,7 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Rm) -> Res
     if victims.is_empty() {
         return Ok(Exit::Failed);
     }
-    confirm(context, arguments, victims.len(), bytes)?;
+    confirm(context, arguments, victims.len(), bytes).await?;
     let mut failed = missing;
     let mut done = 0;
     for victim in &victims {
@@ -68,13 +68,13 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Rm) -> Res
 }
 
 /// Deleting by prefix, and for good, is asked back: one word too few can mean a whole bucket.
-fn confirm(context: &Context, arguments: &Rm, count: usize, bytes: u64) -> Result<(), Failure> {
+async fn confirm(context: &Context, arguments: &Rm, count: usize, bytes: u64) -> Result<(), Failure> {
     if arguments.yes || !(arguments.prefix || arguments.purge) {
         return Ok(());
     }
     let fate = if arguments.purge { "for good" } else { "into the trash" };
     let question = format!("delete {count} assets ({}) {fate}?", display_bytes(bytes));
-    if context.output.confirm(&question) {
+    if context.output.confirm(&question).await {
         return Ok(());
     }
     Err(Failure::usage(

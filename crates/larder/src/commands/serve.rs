@@ -1,6 +1,6 @@
 //! `larder serve`: everything in one process.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use larder_http::{App, AppOptions, ServerLimits};
 use larder_worker::{Worker, WorkerOptions};
@@ -29,7 +29,7 @@ const ACCEL_LOCATION: &str = "/.larder-files";
 
 /// Serves until a signal.
 pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> {
-    let config = context.config(flags(arguments))?;
+    let mut config = context.config(flags(arguments))?;
     log::start(&config.log)?;
     open_files::raise_limit();
     let stopping = stop::on_signals()?;
@@ -40,8 +40,9 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
         .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))?;
     let larder = open(&config, Opening::Server).await?;
     let has_key = larder.any_key_configured().await?;
-    listener::check_reach(address, has_key)?;
+    listener::check_reach(address, has_key, &config.data_dir)?;
 
+    config.notices.extend(unreachable_files(&config));
     let runs_jobs = arguments.role == Role::All;
     let server = Server { address: format!("http://{address}"), pid: std::process::id(), runs_jobs };
     let presence = Presence::mark(&config.data_dir, &server)
@@ -53,10 +54,14 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     let app = App::new(larder.clone(), app_options(&config));
     announce(context, &Banner { config: &config, address, runs_jobs, has_key })?;
 
-    larder_http::serve(listener, app, stopping.cancelled_owned()).await;
-    if let Some(worker) = worker {
-        worker.stop(GRACE).await;
-    }
+    // From the first signal on no job is begun, and requests and jobs end in the same time.
+    let jobs = async {
+        stopping.cancelled().await;
+        if let Some(worker) = worker {
+            worker.stop(GRACE).await;
+        }
+    };
+    tokio::join!(larder_http::serve(listener, app, stopping.clone().cancelled_owned()), jobs);
     larder.catalog().close().await;
     drop(presence);
     tracing::info!("stopped");
@@ -81,6 +86,23 @@ pub fn worker_options(config: &Config) -> WorkerOptions {
     options
 }
 
+/// What is wrong with the store's folder, if the server in front is to read it: it runs as another
+/// user, and the data directory lets nobody else in.
+fn unreachable_files(config: &Config) -> Option<String> {
+    if config.delivery.sendfile == Sendfile::Off {
+        return None;
+    }
+    let root = config.store_root().canonicalize().ok()?;
+    let is_private =
+        |path: &&Path| std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o011 == 0);
+    let private = root.ancestors().find(is_private)?;
+    Some(format!(
+        "delivery.sendfile: only the owner may enter {}, so that the server in front can't read {}; name a folder outside with store.root",
+        private.display(),
+        root.display()
+    ))
+}
+
 fn app_options(config: &Config) -> AppOptions {
     let limits = ServerLimits {
         headers_within: config.limits.headers_within.0,
@@ -102,6 +124,9 @@ fn app_options(config: &Config) -> AppOptions {
 /// Says that the server is ready: lines for people, an event in a JSON log, and the answer of
 /// `--json`.
 fn announce(context: &Context, banner: &Banner<'_>) -> Result<(), Failure> {
+    if context.output.is_json() || banner.config.log.format == LogFormat::Json {
+        log::notices(banner.config);
+    }
     match banner.config.log.format {
         LogFormat::Text => context.output.note(banner.text()),
         LogFormat::Json => {
@@ -114,4 +139,30 @@ fn announce(context: &Context, banner: &Banner<'_>) -> Result<(), Failure> {
         "pid": std::process::id(),
         "runs_jobs": banner.runs_jobs,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn a_folder_that_the_server_in_front_cannot_enter_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("media");
+        std::fs::create_dir(&root).unwrap();
+        let environment: Environment = [
+            ("LARDER_STORE__ROOT", root.to_str().unwrap()),
+            ("LARDER_DELIVERY__SENDFILE", "x-accel-redirect"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let mut config = Config::load(None, &environment, &[]).unwrap();
+        let told = unreachable_files(&config).expect("a temporary folder is private");
+        assert!(told.contains(dir.path().to_str().unwrap()) && told.contains("store.root"), "{told}");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(unreachable_files(&config), None);
+        config.delivery.sendfile = Sendfile::Off;
+        assert_eq!(unreachable_files(&config), None);
+    }
 }

@@ -23,9 +23,10 @@ pub async fn run(context: &Context, arguments: &Worker) -> Result<Exit, Failure>
     let config = context.config(flags(arguments))?;
     log::start(&config.log)?;
     let stopping = stop::on_signals()?;
-    let larder = open(&config, Opening::Server).await?;
+    let larder = open(&config, Opening::Writer).await?;
     let options = worker_options(&config);
     let queues = if options.queues.is_empty() { "all queues".to_owned() } else { options.queues.join(", ") };
+    log::notices(&config);
     let line = format!(
         "larder worker runs {} jobs at a time of {queues}; {}",
         options.concurrency,

@@ -6,7 +6,7 @@ use larder_assets::{BucketPolicy, preset};
 use serde_json::Value;
 
 use super::{
-    environment::S3_NAMES,
+    environment::{ADDRESS_NAMES, S3_NAMES},
     settings::{SETTINGS, Setting, Strength},
 };
 
@@ -50,10 +50,13 @@ const BUCKETS: &str = "
 
 A table `[buckets.<name>]` defines a bucket. At start it is written to the catalogue and is then
 read-only in the API; taking it out of the file leaves the bucket and its assets as they are and makes
-it changeable by the API. `LARDER_BUCKETS__AVATARS__VISIBILITY=public` sets one field of one bucket.
+it changeable by the API. `LARDER_BUCKETS__AVATARS__VISIBILITY=public` sets one field of one bucket; the
+others stay as the file says, or, if the file does not define the bucket, as they are in the catalogue.
 
 On the first start the buckets `media`, `artwork`, `keeps` and `designs` are made. They are ordinary
-buckets: change them through the API, or define them in the file.
+buckets: change them through the API, or define them in the file, where fields that are left out stay as
+they are shipped (`media` and `artwork` make the set `artwork`, `keeps` makes `keep`, `designs` makes
+`design`; `artwork` takes 10 MiB a file).
 
 | field | default | meaning |
 |---|---|---|
@@ -190,11 +193,14 @@ fn aliases(page: &mut String) {
             let _ = writeln!(page, "| `{}` | `{}` | {values} | {strength} |", alias.name, setting.path);
         }
     }
-    let names: Vec<String> = S3_NAMES.iter().map(|name| format!("`{name}`")).collect();
+    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let _ = writeln!(
         page,
-        "\nThese belong to the store `s3`, which is not in this version; they are ignored with a notice at start: {}.",
-        names.join(", ")
+        "\nThese belong to the store `s3`, which is not in this version; they are ignored with a notice at start: {}. \
+         So are {}: set `LARDER_PUBLIC_URL` where answers are to name that address, which also ends the rights of \
+         requests without a key.",
+        list(&S3_NAMES),
+        list(&ADDRESS_NAMES),
     );
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use larder_assets::BucketPolicy;
 use larder_core::BucketName;
 
 use super::{
@@ -19,7 +18,7 @@ const NO_SETTINGS: [&str; 5] =
     ["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY", "LARDER_CORPUS", "LARDER_FAIL_POINT"];
 
 /// Names that belong to the store `s3`, which this version does not have.
-pub const S3_NAMES: [&str; 20] = [
+pub const S3_NAMES: [&str; 22] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_STORAGE_BUCKET_NAME",
@@ -34,6 +33,8 @@ pub const S3_NAMES: [&str; 20] = [
     "S3_SECRET_ACCESS_KEY",
     "S3_REGION",
     "S3_BUCKET_NAME",
+    "S3_PUBLIC_BUCKET",
+    "BUCKET_NAME",
     "S3_BUCKET_ORIGINALS",
     "S3_BUCKET_THUMBNAILS",
     "MINIO_ENDPOINT",
@@ -41,6 +42,10 @@ pub const S3_NAMES: [&str; 20] = [
     "MINIO_SECRET_KEY",
     "MINIO_BUCKET_NAME",
 ];
+
+/// Names by which other applications give the address of their media. The setting `public_url` also
+/// ends the rights of this machine, so that it is given on purpose or not at all.
+pub const ADDRESS_NAMES: [&str; 3] = ["CDN_BASE_URL", "CLOUDFRONT_DOMAIN", "MEDIA_URL"];
 
 /// The environment, sorted by what its variables are.
 pub struct Overlay<'a> {
@@ -133,11 +138,15 @@ impl<'a> Overlay<'a> {
     /// Variables that are understood but have no effect.
     pub fn notices(&self) -> Vec<String> {
         let set = |name: &&&str| self.environment.get(**name).is_some_and(|value| !value.is_empty());
-        let names: Vec<&str> = S3_NAMES.iter().filter(set).copied().collect();
-        if names.is_empty() {
-            return Vec::new();
-        }
-        vec![format!("ignored, since the store s3 is not in this version: {}", names.join(", "))]
+        let ignored: [(&[&str], &str); 2] = [
+            (&S3_NAMES, "the store s3 is not in this version"),
+            (&ADDRESS_NAMES, "URLs begin with public_url alone (LARDER_PUBLIC_URL)"),
+        ];
+        let told = ignored.into_iter().filter_map(|(names, why)| {
+            let names: Vec<&str> = names.iter().filter(set).copied().collect();
+            (!names.is_empty()).then(|| format!("ignored, since {why}: {}", names.join(", ")))
+        });
+        told.collect()
     }
 }
 
@@ -147,7 +156,8 @@ fn refuse(name: &str, setting: &Setting, cause: &str) -> ConfigError {
 
 fn unknown(name: &str) -> ConfigError {
     let known: HashSet<String> = SETTINGS.iter().map(Setting::variable).collect();
-    let remedy = match nearest(name, known.iter().map(String::as_str)) {
+    let known = known.iter().map(String::as_str).chain(["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY"]);
+    let remedy = match nearest(name, known) {
         Some(near) => format!("did you mean {near}? docs/configuration.md lists all settings"),
         None => "unset it; docs/configuration.md lists all settings".to_owned(),
     };
@@ -165,21 +175,13 @@ fn set_preset(config: &mut Config, name: &str, recipe: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// Changes one field of a bucket's policy; the value is read as TOML, else as text.
+/// Names one field of a bucket's policy; the value is read as TOML, else as text.
 fn set_bucket_field(config: &mut Config, bucket: &str, field: &[String], value: &str) -> Result<(), String> {
     let bucket: BucketName = bucket.parse().map_err(|error: larder_core::KeyError| error.to_string())?;
-    let present = config.buckets.get(&bucket).cloned().unwrap_or_default();
-    let mut table = toml::Table::try_from(present).map_err(|error| error.to_string())?;
-    let (last, way) = field.split_last().ok_or("the field is missing")?;
-    let mut place = &mut table;
-    for step in way {
-        let inner = place.entry(step.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = inner.as_table_mut().ok_or_else(|| format!("{step} is no table"))?;
-    }
-    place.insert(last.clone(), toml_value(value));
-    let policy: BucketPolicy =
-        table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    config.buckets.insert(bucket, policy);
+    let mut entry = config.buckets.get(&bucket).cloned().unwrap_or_default();
+    entry.set(field, toml_value(value))?;
+    config.policy_of(&bucket, &entry, None)?;
+    config.buckets.insert(bucket, entry);
     Ok(())
 }
 

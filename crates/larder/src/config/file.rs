@@ -15,7 +15,7 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, DEFAULT_FILE, Origin, Raw,
+    BucketEntry, Config, ConfigError, DEFAULT_FILE, Origin, Raw,
     error::nearest,
     settings::{SETTINGS, Setting},
 };
@@ -26,6 +26,8 @@ const FREE_TABLES: [&str; 2] = ["buckets", "presets"];
 /// The part of the file whose names the operator chooses.
 #[derive(Deserialize)]
 struct FreeTables {
+    /// Read as whole policies, so that each mistake has its place. What counts are the fields that
+    /// are there.
     #[serde(default)]
     buckets: BTreeMap<Spanned<String>, BucketPolicy>,
     #[serde(default)]
@@ -109,7 +111,11 @@ impl Reader<'_> {
         let tables: FreeTables = toml::from_str(self.text).map_err(|error| {
             self.refuse(error.span(), error.message(), "docs/configuration.md lists what a bucket can say")
         })?;
-        for (name, policy) in tables.buckets {
+        let mut plain: toml::Table = toml::from_str(self.text).map_err(|error: toml::de::Error| {
+            self.refuse(error.span(), error.message(), "docs/configuration.md lists what a bucket can say")
+        })?;
+        let mut fields = plain.remove("buckets").and_then(|buckets| buckets.try_into::<toml::Table>().ok());
+        for name in tables.buckets.into_keys() {
             let bucket: BucketName = name.get_ref().parse().map_err(|error: larder_core::KeyError| {
                 self.refuse(
                     Some(name.span()),
@@ -117,7 +123,9 @@ impl Reader<'_> {
                     "choose a name by the rules of S3 buckets: 3 to 63 of a-z, 0-9, - and .",
                 )
             })?;
-            config.buckets.insert(bucket, policy);
+            let fields = fields.as_mut().and_then(|buckets| buckets.remove(name.get_ref()));
+            let fields = fields.and_then(|fields| fields.try_into().ok()).unwrap_or_default();
+            config.buckets.insert(bucket, BucketEntry { in_file: true, fields });
         }
         for (name, recipe) in tables.presets {
             recipe.get_ref().parse::<larder_image::Recipe>().map_err(|error| {

@@ -6,6 +6,7 @@
 //! Later sources win over earlier ones: defaults, names of other applications (`DATABASE_URL`, …),
 //! the file, `PORT`, `LARDER_…` names, flags.
 
+mod buckets;
 mod docs;
 mod environment;
 mod error;
@@ -21,11 +22,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use larder_assets::BucketPolicy;
 use larder_core::{BucketName, text::ByteSize};
 use url::Url;
 
 pub use self::{
+    buckets::{BucketEntry, SHIPPED, shipped_policy},
     docs::configuration_page,
     environment::Environment,
     error::ConfigError,
@@ -42,7 +43,7 @@ use self::{environment::Overlay, settings::Setting};
 pub struct Config {
     /// Where the server listens.
     pub listen: SocketAddr,
-    /// The folder of catalogue, bytes, cache and secret.
+    /// The folder of catalogue, bytes and secret.
     pub data_dir: PathBuf,
     /// The PostgreSQL catalogue; none means SQLite in the data directory.
     pub database_url: Option<Secret>,
@@ -66,8 +67,8 @@ pub struct Config {
     pub import: ImportConfig,
     /// What is logged and how.
     pub log: LogConfig,
-    /// Buckets of the file, read-only in the API.
-    pub buckets: BTreeMap<BucketName, BucketPolicy>,
+    /// Buckets of file and environment, read-only in the API.
+    pub buckets: BTreeMap<BucketName, BucketEntry>,
     /// Presets of the file, read-only in the API: name and recipe.
     pub presets: BTreeMap<String, String>,
     /// Where each setting that is no default came from.
@@ -226,8 +227,12 @@ impl Config {
                 "lower the first or raise the second",
             ));
         }
-        for (name, policy) in &self.buckets {
-            if let Some(problem) = policy.problems().into_iter().next() {
+        for (name, entry) in &self.buckets {
+            let problem = match self.policy_of(name, entry, None) {
+                Ok(policy) => policy.problems().into_iter().next(),
+                Err(problem) => Some(problem),
+            };
+            if let Some(problem) = problem {
                 return Err(ConfigError::new(
                     format!("bucket {name}: {problem}"),
                     format!("correct [buckets.{name}]"),

@@ -156,7 +156,7 @@ impl FromRaw for ImageFormat {
 /// How jobs are run.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Jobs at a time; none means one a processor.
+    /// Jobs at a time; none means one more than processors.
     pub concurrency: Option<usize>,
     /// Queues that are served; empty means all.
     pub queues: Vec<String>,

@@ -1,5 +1,6 @@
 //! The table of every setting.
 
+use larder_assets::jobs::QUEUES;
 use larder_image::OutputFormat;
 
 use super::{Config, FromRaw, Raw, sections::ImageFormat};
@@ -167,7 +168,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "data_dir", kind: Kind::Path, default: Some("./larder-data"), aliases: &[],
-        doc: "Folder of the catalogue, the bytes, the cache and the generated secret; created when missing. A relative path starts at the working directory.",
+        doc: "Folder of the catalogue, the bytes and the generated secret; created when missing. A relative path starts at the working directory.",
         set: |config, raw| raw.read_into(&mut config.data_dir),
     },
     Setting {
@@ -177,7 +178,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "public_url", kind: Kind::Url, default: None, aliases: &[],
-        doc: "The address under which clients reach the server, with its path prefix if there is one. All URLs in answers begin with it; the `Host` of a request is never used. Unset, URLs name the listening address.",
+        doc: "The address under which clients reach the server, with its path prefix if there is one. All URLs in answers begin with it; the `Host` of a request is never used. Unset, URLs in answers are paths, such as `/m/media/a.jpg`; `larder url` prints them with the address of the server.",
         set: |config, raw| raw.read_into(&mut config.public_url),
     },
     Setting {
@@ -317,17 +318,24 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         path: "worker.concurrency", kind: Kind::Count, default: None, aliases: &[],
-        doc: "Jobs that a process runs at a time; one a processor unless set.",
+        doc: "Jobs that a process runs at a time; one more than processors unless set, so that one can wait for the disk while the others compute.",
         set: |config, raw| raw.read_into(&mut config.worker.concurrency),
     },
     Setting {
         path: "worker.queues", kind: Kind::List, default: Some(""), aliases: &[],
-        doc: "Queues that this process serves; empty is all of them.",
-        set: |config, raw| raw.read_into(&mut config.worker.queues),
+        doc: "Queues that this process serves, of `intake` and `maintenance`; empty is all of them.",
+        set: |config, raw| {
+            let queues = Vec::<String>::from_raw(raw)?;
+            if let Some(unknown) = queues.iter().find(|name| !QUEUES.contains(&name.as_str())) {
+                return Err(format!("there is no queue \"{unknown}\"; there are {}", QUEUES.join(" and ")));
+            }
+            config.worker.queues = queues;
+            Ok(())
+        },
     },
     Setting {
         path: "delivery.sendfile", kind: Kind::Choice(&["off", "x-accel-redirect", "x-sendfile"]), default: Some("off"), aliases: &[],
-        doc: "Lets the web server in front send the bytes of local files: `x-accel-redirect` for nginx (internal location `/.larder-files/` on the store's root), `x-sendfile` for Apache and alike. [delivery.md](delivery.md) has the lines that the web server needs.",
+        doc: "Lets the web server in front send the bytes of local files: `x-accel-redirect` for nginx (internal location `/.larder-files/` on the store's root), `x-sendfile` for Apache and alike. That server has to be able to read the files: set `store.root` to a folder outside the data directory, which nobody but its owner may enter. [delivery.md](delivery.md) has the lines that the web server needs.",
         set: |config, raw| raw.read_into(&mut config.delivery.sendfile),
     },
     Setting {

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use larder_assets::Visibility;
+use larder_assets::{BucketPolicy, Visibility};
 use proptest::prelude::*;
 
 use larder_image::{Format, OutputFormat};
@@ -15,6 +15,11 @@ fn load(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let mut toml = tempfile::NamedTempFile::new().unwrap();
     toml.write_all(file.as_bytes()).unwrap();
     Config::load(Some(toml.path()), &environment(variables), &[])
+}
+
+fn policy(config: &Config, bucket: &str, present: Option<&BucketPolicy>) -> BucketPolicy {
+    let name = bucket.parse().unwrap();
+    config.policy_of(&name, &config.buckets[&name], present).unwrap()
 }
 
 fn cause(file: &str, variables: &[(&str, &str)]) -> String {
@@ -102,6 +107,12 @@ fn an_unknown_variable_is_named_with_a_suggestion() {
 }
 
 #[test]
+fn a_misspelt_variable_of_the_command_line_has_a_suggestion() {
+    assert!(cause("", &[("LARDER_SERVR", "x")]).contains("did you mean LARDER_SERVER?"));
+    assert!(cause("", &[("LARDER_KYE", "x")]).contains("did you mean LARDER_KEY?"));
+}
+
+#[test]
 fn a_wrong_value_of_a_variable_names_the_variable() {
     let text = cause("", &[("PORT", "http")]);
     assert!(text.starts_with("PORT: "), "{text}");
@@ -130,6 +141,9 @@ fn the_store_is_selected_by_the_file_then_by_the_names_of_the_seeds() {
     let config = load("", &[("MEDIA_ROOT", "/srv/media"), ("AWS_ACCESS_KEY_ID", "x")]).unwrap();
     assert_eq!(config.store_root(), PathBuf::from("/srv/media"));
     assert!(config.notices[0].contains("AWS_ACCESS_KEY_ID"), "{:?}", config.notices);
+    let config = load("", &[("CDN_BASE_URL", "https://cdn.example"), ("BUCKET_NAME", "b")]).unwrap();
+    assert!(config.notices[0].contains("s3") && config.notices[0].contains("BUCKET_NAME"));
+    assert!(config.notices[1].contains("CDN_BASE_URL") && config.notices[1].contains("LARDER_PUBLIC_URL"));
 }
 
 #[test]
@@ -181,14 +195,53 @@ fn buckets_and_presets_come_from_file_and_environment() {
         ("LARDER_BUCKETS__OTHER__MAX_BYTES", "5"),
     ];
     let config = load(file, &variables).unwrap();
-    let media = &config.buckets[&"media".parse().unwrap()];
+    let media = policy(&config, "media", None);
     assert_eq!(media.visibility, Visibility::Public);
     assert_eq!(media.cors.origins, ["https://a.example"]);
     assert_eq!((media.max_bytes.0, media.presets.as_slice()), (1_048_576, &["keep".to_owned()][..]));
-    assert_eq!(config.buckets[&"other".parse().unwrap()].max_bytes.0, 5);
+    assert_eq!(policy(&config, "other", None).max_bytes.0, 5);
     assert!(config.presets.contains_key("hero"));
     let text = cause("", &[("LARDER_BUCKETS__MEDIA__VISIBILTY", "public")]);
     assert!(text.contains("LARDER_BUCKETS__MEDIA__VISIBILTY") && text.contains("visibilty"), "{text}");
+}
+
+#[test]
+fn what_is_not_said_of_a_shipped_bucket_stays_as_it_is_shipped() {
+    let by_file = load("[buckets.artwork]\nvisibility = \"public\"", &[]).unwrap();
+    let by_variable = load("", &[("LARDER_BUCKETS__ARTWORK__VISIBILITY", "public")]).unwrap();
+    for config in [by_file, by_variable] {
+        let artwork = policy(&config, "artwork", None);
+        assert_eq!(artwork.visibility, Visibility::Public);
+        assert_eq!(artwork.presets, ["artwork"]);
+        assert_eq!(artwork.max_bytes.0, larder_core::limits::ARTWORK_BYTES_MAX);
+    }
+    let file = "[limits]\nartwork_bytes = 7\n[buckets.artwork]\nvisibility = \"public\"";
+    assert_eq!(policy(&load(file, &[]).unwrap(), "artwork", None).max_bytes.0, 7);
+    let config = load(&format!("{file}\nmax_bytes = 9\npresets = []"), &[]).unwrap();
+    let artwork = policy(&config, "artwork", None);
+    assert_eq!((artwork.max_bytes.0, artwork.presets.len()), (9, 0));
+}
+
+#[test]
+fn a_field_of_the_environment_leaves_the_others_of_the_catalogue() {
+    let present = BucketPolicy { presets: vec!["keep".into()], deduplicate: true, ..BucketPolicy::default() };
+    let one_field = [("LARDER_BUCKETS__MEDIA__CORS__CREDENTIALS", "true")];
+    let media = policy(&load("", &one_field).unwrap(), "media", Some(&present));
+    assert!(media.cors.credentials && media.deduplicate && media.presets == ["keep"]);
+    let media = policy(&load("[buckets.media]\n", &one_field).unwrap(), "media", Some(&present));
+    assert!(media.cors.credentials && !media.deduplicate && media.presets == ["artwork"], "the file wins");
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_refused_and_those_that_are_stand_in_the_help() {
+    let text = cause("", &[("LARDER_WORKER__QUEUES", "intke")]);
+    assert!(text.contains("no queue \"intke\"") && text.contains("intake and maintenance"), "{text}");
+    let flag = FlagValue { flag: "--queues", path: "worker.queues", value: Raw::List(vec!["x".into()]) };
+    assert!(Config::load(None, &Environment::new(), &[flag]).unwrap_err().cause.starts_with("--queues: "));
+    for queue in larder_assets::jobs::QUEUES {
+        assert!(Setting::at("worker.queues").doc.contains(&format!("`{queue}`")));
+        assert!(crate::cli::command_line_page().contains(queue));
+    }
 }
 
 #[test]

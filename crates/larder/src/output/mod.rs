@@ -36,6 +36,11 @@ impl Output {
         }
     }
 
+    /// Whether answers are JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// A line of the answer for people; nothing with `--json`.
     pub fn line(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         if !self.json {
@@ -111,13 +116,17 @@ impl Output {
         Progress::new(!self.json && io::stderr().is_terminal(), total, what)
     }
 
-    /// Asks a yes-or-no question. No terminal, no yes.
-    pub fn confirm(&self, question: &str) -> bool {
+    /// Asks a yes-or-no question. No terminal, no yes. The answer is waited for beside the runtime,
+    /// so that a signal ends the wait.
+    pub async fn confirm(&self, question: &str) -> bool {
         if self.json || !io::stdin().is_terminal() {
             return false;
         }
         let _ = write!(io::stderr().lock(), "{question} [y/N] ");
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer).map(|_| answer)
+        });
+        matches!(answer.await, Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 }

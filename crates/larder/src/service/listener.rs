@@ -1,6 +1,6 @@
 //! The listening socket, and whether the address may be listened on at all.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::Path};
 
 use tokio::net::TcpListener;
 
@@ -38,7 +38,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 ///
 /// # Errors
 /// The address lies beyond loopback and no key exists.
-pub fn check_reach(address: SocketAddr, has_key: bool) -> Result<(), Failure> {
+pub fn check_reach(address: SocketAddr, has_key: bool, data_dir: &Path) -> Result<(), Failure> {
     if has_key || address.ip().is_loopback() {
         return Ok(());
     }
@@ -46,7 +46,10 @@ pub fn check_reach(address: SocketAddr, has_key: bool) -> Result<(), Failure> {
         format!(
             "{address} can be reached from other machines, and there is no key: everybody could do everything"
         ),
-        "create a key with `larder key create --name admin --scope admin`, or set LARDER_ADMIN_KEY to a random text of at least 16 characters; or listen on 127.0.0.1",
+        format!(
+            "create a key with `larder key create --name admin --scope admin --data-dir {}`, or set LARDER_ADMIN_KEY to a random text of at least 16 characters; or listen on 127.0.0.1",
+            data_dir.display()
+        ),
     ))
 }
 
@@ -62,14 +65,18 @@ mod tests {
     #[test]
     fn only_loopback_may_be_open_without_a_key() {
         for open in ["127.0.0.1:80", "[::1]:80", "127.9.9.9:80"] {
-            assert!(check_reach(open.parse().unwrap(), false).is_ok(), "{open}");
+            assert!(check_reach(open.parse().unwrap(), false, Path::new("d")).is_ok(), "{open}");
         }
         for reachable in ["0.0.0.0:80", "[::]:80", "192.168.1.5:80"] {
-            let failure = check_reach(reachable.parse().unwrap(), false).unwrap_err();
+            let dir = Path::new("/srv/larder");
+            let failure = check_reach(reachable.parse().unwrap(), false, dir).unwrap_err();
             assert!(
-                failure.remedy.contains("larder key create") && failure.remedy.contains("LARDER_ADMIN_KEY")
+                failure
+                    .remedy
+                    .contains("larder key create --name admin --scope admin --data-dir /srv/larder`")
             );
-            assert!(check_reach(reachable.parse().unwrap(), true).is_ok());
+            assert!(failure.remedy.contains("LARDER_ADMIN_KEY"));
+            assert!(check_reach(reachable.parse().unwrap(), true, dir).is_ok());
         }
     }
 }

@@ -3,7 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{ConfigError, LogConfig, LogFormat},
+    config::{Config, ConfigError, LogConfig, LogFormat},
     failure::Failure,
 };
 
@@ -21,6 +21,13 @@ pub fn start(config: &LogConfig) -> Result<(), Failure> {
 /// `log.level` can't be read.
 pub fn start_quiet(config: &LogConfig) -> Result<(), Failure> {
     install(config, if config.level == "info" { "warn" } else { &config.level })
+}
+
+/// Logs what is worth a line at start, for whoever does not see the banner.
+pub fn notices(config: &Config) {
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
 }
 
 fn install(config: &LogConfig, directives: &str) -> Result<(), Failure> {

@@ -1,11 +1,12 @@
 //! Opens catalogue and store as the configuration says.
 
-use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use larder_assets::{Larder, Settings, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, Fault};
 use larder_store::{LocalStore, MemoryStore, MeteredStore, Store};
+use rustix::fs::{Access, access};
 
 use super::{secret, shipped};
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 pub enum Opening {
     /// Serve: create what is missing, and take over what the file says of buckets and presets.
     Server,
-    /// A command that writes: create what is missing.
+    /// A command that writes, or a worker: create what is missing.
     Writer,
     /// A command that reads: a data directory has to be there.
     Reader,
@@ -27,7 +28,7 @@ pub enum Opening {
 /// Opens Larder.
 ///
 /// Only a server takes over the file's buckets and presets: a command that is given in another
-/// folder would otherwise detach them.
+/// folder, or a worker on another machine, would otherwise detach them.
 ///
 /// # Errors
 /// Data directory, catalogue or store can't be opened; the remedy says what to change.
@@ -73,6 +74,7 @@ pub fn prepare_data_dir(config: &Config, opening: Opening) -> Result<(), Failure
         ));
     }
     create_private(dir)?;
+    check_writable(config)?;
     if config.store.backend == StoreBackend::Local {
         let root = config.store_root();
         std::fs::create_dir_all(&root).map_err(|error| Failure::file(&root, "created", error))?;
@@ -86,7 +88,46 @@ fn create_private(dir: &Path) -> Result<(), Failure> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|error| Failure::file(dir, "created", error))
+        .map_err(|error| names_the_setting(Failure::file(dir, "created", error)))
+}
+
+/// Refuses a data directory that this process can't write to. The database would say no more than
+/// that it does not answer, and only after it was asked for 10 s, since that may also be a passing
+/// state of one that is busy.
+fn check_writable(config: &Config) -> Result<(), Failure> {
+    let dir = &config.data_dir;
+    let unwritable =
+        |path: &Path, error: io::Error| Err(names_the_setting(Failure::file(path, "written", error)));
+    if let Err(error) = access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+        return unwritable(dir, error.into());
+    }
+    if config.database_url.is_some() {
+        return Ok(());
+    }
+    for file in ["catalog.db", "state.db"].map(|name| dir.join(name)) {
+        match std::fs::metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return unwritable(&file, error),
+            Ok(metadata) if !metadata.is_file() => {
+                return unwritable(&file, io::ErrorKind::IsADirectory.into());
+            }
+            Ok(_) => {
+                if let Err(error) = access(&file, Access::READ_OK | Access::WRITE_OK) {
+                    return unwritable(&file, error.into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A failure of the data directory, with the ways to name another.
+fn names_the_setting(mut failure: Failure) -> Failure {
+    if !failure.remedy.is_empty() {
+        failure.remedy += "; ";
+    }
+    failure.remedy += "--data-dir or LARDER_DATA_DIR names another data directory";
+    failure
 }
 
 fn open_store(config: &Config, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {

@@ -1,15 +1,13 @@
 //! What exists without configuration: the shipped presets, and the buckets of a first start.
 
 use larder_assets::{BucketPolicy, Larder, preset};
-use larder_core::{BucketName, Fault, text::ByteSize};
+use larder_core::BucketName;
 use larder_image::{Quality, Recipe};
 
-use crate::config::{Config, ImagesConfig};
-
-/// The buckets of a first start and the presets that each makes. `media` is what doors use that name
-/// no bucket; it comes last, so that it is there only when the others are.
-const BUCKETS: [(&str, &str); 4] =
-    [("artwork", "artwork"), ("keeps", "keep"), ("designs", "design"), ("media", "artwork")];
+use crate::{
+    config::{Config, ConfigError, ImagesConfig, SHIPPED, shipped_policy},
+    failure::Failure,
+};
 
 /// Takes over what the configuration says of buckets and presets, and makes the buckets of a first
 /// start.
@@ -18,8 +16,8 @@ const BUCKETS: [(&str, &str); 4] =
 /// the file: they win over the catalogue as long as they are set.
 ///
 /// # Errors
-/// The catalogue's, or an entry of the file is wrong.
-pub async fn declare(larder: &Larder, config: &Config) -> Result<(), Fault> {
+/// The catalogue's, or an entry of the configuration is wrong.
+pub async fn declare(larder: &Larder, config: &Config) -> Result<(), Failure> {
     let mut declared_presets: Vec<(String, String)> =
         config.presets.iter().map(|(name, recipe)| (name.clone(), recipe.clone())).collect();
     if config.images.format.is_some() || config.images.quality.is_some() {
@@ -27,44 +25,41 @@ pub async fn declare(larder: &Larder, config: &Config) -> Result<(), Fault> {
         declared_presets.extend(reshaped.filter(|(name, _)| !config.presets.contains_key(name)));
     }
     let existing = larder.buckets().await?;
-    let is_first = !existing.iter().any(|bucket| bucket.name.as_str() == "media");
-    let mut declared: Vec<(BucketName, BucketPolicy)> =
-        config.buckets.iter().map(|(name, policy)| (name.clone(), policy.clone())).collect();
+    // The shipped presets come last, so that they are there only when a first start was complete; and
+    // a bucket that was removed later does not come back.
+    let is_first = larder.presets().await?.is_empty();
+    let present = |name: &BucketName| {
+        existing.iter().find(|bucket| bucket.name == *name).map(|bucket| bucket.policy.clone())
+    };
+    let mut declared: Vec<(BucketName, BucketPolicy)> = Vec::new();
+    for (name, entry) in &config.buckets {
+        let policy = config.policy_of(name, entry, present(name).as_ref()).map_err(|problem| {
+            ConfigError::new(format!("bucket {name}: {problem}"), format!("correct [buckets.{name}]"))
+        })?;
+        declared.push((name.clone(), policy));
+    }
     let mut shipped = Vec::new();
-    for (name, set) in BUCKETS {
+    for (name, _) in SHIPPED {
         let Ok(name) = name.parse::<BucketName>() else { continue };
         if config.buckets.contains_key(&name) {
             continue;
         }
-        let present = existing.iter().find(|bucket| bucket.name == name).map(|bucket| bucket.policy.clone());
+        let present = present(&name);
         if present.is_none() && !is_first {
             continue;
         }
-        let policy = present.unwrap_or_else(|| shipped_policy(&name, set));
-        let reshaped = reshape(config, &name, policy.clone());
-        if reshaped == policy { shipped.push((name, policy)) } else { declared.push((name, reshaped)) }
+        let policy = present.or_else(|| shipped_policy(&name)).unwrap_or_default();
+        let reshaped = config.reshaped(&name, policy.clone());
+        if reshaped != policy {
+            declared.push((name.clone(), reshaped));
+        }
+        shipped.push((name, policy));
     }
-    larder.declare(&declared, &declared_presets).await?;
     if is_first {
         larder.ensure_buckets(&shipped).await?;
     }
+    larder.declare(&declared, &declared_presets).await?;
     Ok(())
-}
-
-fn shipped_policy(name: &BucketName, set: &str) -> BucketPolicy {
-    let mut policy = BucketPolicy { presets: vec![set.to_owned()], ..BucketPolicy::default() };
-    if name.as_str() == "artwork" {
-        policy.max_bytes = ByteSize(larder_core::limits::ARTWORK_BYTES_MAX);
-    }
-    policy
-}
-
-/// What settings make of a shipped bucket.
-fn reshape(config: &Config, name: &BucketName, mut policy: BucketPolicy) -> BucketPolicy {
-    if name.as_str() == "artwork" && config.origins.contains_key("limits.artwork_bytes") {
-        policy.max_bytes = config.limits.artwork_bytes;
-    }
-    policy
 }
 
 /// The shipped presets as the settings shape them: name and canonical recipe.

@@ -3,10 +3,10 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// Exit code of a process that was told twice to stop: as if the second signal had ended it.
-const AT_ONCE: i32 = 130;
+const AT_ONCE: i32 = Exit::Interrupted as i32;
 
 /// A token that is cancelled by the first signal; the second ends the process.
 ///

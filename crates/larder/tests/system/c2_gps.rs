@@ -4,7 +4,7 @@ use larder_testkit::{fixtures, server::Server};
 use reqwest::{Client, StatusCode};
 use serde_json::json;
 
-use crate::client::{client, finished, server, upload};
+use crate::client::{client, finished, server, stdout_of, upload};
 
 /// A public bucket with this rule, and the address of an original in it.
 async fn original(client: &Client, server: &Server, rule: &str, photo: &[u8]) -> (String, serde_json::Value) {
@@ -47,6 +47,11 @@ async fn c2_the_gps_rule_of_a_bucket_holds_for_originals_and_no_variant_tells_a_
     assert_eq!(length, Some(bytes.len() as u64));
     let again = as_stranger(&stripped).header("if-none-match", &tag).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+
+    let copy = server.data_dir().join("copy.jpg");
+    let key = stripped.strip_prefix("/m/").unwrap();
+    stdout_of(server.cli().args(["get", key, "--output"]).arg(&copy));
+    assert_eq!(std::fs::read(&copy).unwrap(), bytes, "a copy is no damaged original");
 
     let (refused, _) = original(&client, &server, "refuse", &photo).await;
     assert_eq!(as_stranger(&refused).send().await.unwrap().status(), StatusCode::FORBIDDEN);

@@ -88,11 +88,12 @@ pub fn run(context: &Context, arguments: &Image) -> Result<Exit, Failure> {
     if pictures.is_empty() {
         return Err(Failure::usage("no picture was found", "give picture files, or folders that hold some"));
     }
+    let names = names::outputs(&arguments.out, &pictures, &wanted)?;
     std::fs::create_dir_all(&arguments.out)
         .map_err(|error| Failure::file(&arguments.out, "created", error))?;
 
     let job = work::Job {
-        names: names::outputs(&arguments.out, &pictures, &wanted),
+        names,
         files: pictures,
         wanted,
         limits: config.limits.image(),

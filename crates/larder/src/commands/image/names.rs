@@ -7,13 +7,41 @@ use std::{
 
 use larder_image::Recipe;
 
-use super::{super::files::Found, Wanted};
+use super::{
+    super::{files::Found, shown},
+    Wanted,
+};
+use crate::failure::Failure;
 
 /// For each file, the path of each of its pictures without the extension, which the format gives.
 ///
 /// `a/b.jpg` becomes `a/b` if one picture is wanted, else `a/b.<label>`. Where two files would meet
 /// in one name, both keep their extension: `a/b.jpg.<label>`.
-pub fn outputs(out: &Path, files: &[Found], wanted: &[Wanted]) -> Vec<Vec<PathBuf>> {
+///
+/// # Errors
+/// Two pictures would still have one name, as those of `x/a.jpg` and `y/a.jpg` do.
+pub fn outputs(out: &Path, files: &[Found], wanted: &[Wanted]) -> Result<Vec<Vec<PathBuf>>, Failure> {
+    let names = names(out, files, wanted);
+    let mut taken: HashMap<&Path, &Path> = HashMap::new();
+    for (file, names) in files.iter().zip(&names) {
+        for name in names {
+            if let Some(other) = taken.insert(name, &file.path) {
+                return Err(Failure::usage(
+                    format!(
+                        "pictures of {} and {} would both be {}",
+                        shown(other),
+                        shown(&file.path),
+                        shown(name)
+                    ),
+                    "make them one after the other with an --out of its own each, or give the folder above them",
+                ));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn names(out: &Path, files: &[Found], wanted: &[Wanted]) -> Vec<Vec<PathBuf>> {
     let mut uses: HashMap<PathBuf, usize> = HashMap::new();
     for file in files {
         *uses.entry(file.relative.with_extension("")).or_default() += 1;
@@ -63,16 +91,27 @@ mod tests {
     #[test]
     fn one_picture_has_the_name_of_its_file_and_several_have_labels() {
         let files = [found("a/b.jpg")];
-        assert_eq!(outputs(Path::new("o"), &files, &wanted(&["s"])), [[PathBuf::from("o/a/b")]]);
-        let two = outputs(Path::new("o"), &files, &wanted(&["s", "l"]));
+        let one = outputs(Path::new("o"), &files, &wanted(&["s"])).unwrap();
+        assert_eq!(one, [[PathBuf::from("o/a/b")]]);
+        let two = outputs(Path::new("o"), &files, &wanted(&["s", "l"])).unwrap();
         assert_eq!(two, [[PathBuf::from("o/a/b.s"), PathBuf::from("o/a/b.l")]]);
     }
 
     #[test]
     fn files_that_differ_in_their_extension_only_do_not_meet() {
         let files = [found("b.jpg"), found("b.png"), found("c.png")];
-        let names = outputs(Path::new("o"), &files, &wanted(&["s"]));
+        let names = outputs(Path::new("o"), &files, &wanted(&["s"])).unwrap();
         assert_eq!(names, [[PathBuf::from("o/b.jpg")], [PathBuf::from("o/b.png")], [PathBuf::from("o/c")]]);
+    }
+
+    #[test]
+    fn two_files_never_meet_in_one_picture() {
+        let of = |path: &str, relative: &str| Found { path: path.into(), ..found(relative) };
+        let files = [of("x/a.jpg", "a.jpg"), of("y/a.jpg", "a.jpg")];
+        let failure = outputs(Path::new("o"), &files, &wanted(&["s", "l"])).unwrap_err();
+        assert!(failure.cause.contains("x/a.jpg and y/a.jpg would both be o/a.jpg.s"), "{failure}");
+        let files = [found("b.jpg"), found("b.png"), found("b.jpg.gif")];
+        assert!(outputs(Path::new("o"), &files, &wanted(&["s"])).is_err());
     }
 
     #[test]

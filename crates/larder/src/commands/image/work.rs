@@ -16,7 +16,13 @@ use larder_core::{
 };
 use larder_image::{Deadline, Format, Recipe, Rendition, Source};
 
-use super::{super::files::Found, Made, Refusal, Report, Wanted, budget::Budget, names::with_suffix};
+use super::{
+    super::{files::Found, unfinished::Unfinished},
+    Made, Refusal, Report, Wanted,
+    budget::Budget,
+    names::with_suffix,
+};
+use crate::failure::Failure;
 
 /// What all threads work on.
 pub struct Job {
@@ -97,11 +103,11 @@ fn make(job: &Job, index: usize, budget: &Budget, report: &mut Report) -> Result
     let renditions = decoded.render(&recipes, Deadline::after(time));
     for ((wanted, name), rendition) in job.wanted.iter().zip(&job.names[index]).zip(renditions) {
         let written = rendition
-            .map_err(Fault::from)
+            .map_err(|error| refusal(Fault::from(error)))
             .and_then(|rendition| write(name, &wanted.label, &rendition, job.force));
         match written {
             Ok(made) => report.pictures.push(made),
-            Err(fault) => report.errors.push(refusal(fault)),
+            Err(refused) => report.errors.push(refused),
         }
     }
     Ok(())
@@ -127,27 +133,22 @@ fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Fault> {
 }
 
 /// Writes a picture beside its final name and renames it, so that no half of it is ever seen.
-fn write(name: &Path, label: &str, rendition: &Rendition, force: bool) -> Result<Made, Fault> {
+fn write(name: &Path, label: &str, rendition: &Rendition, force: bool) -> Result<Made, Refusal> {
     let path = with_suffix(name, extension(rendition.format));
     let unwritable = |error: std::io::Error| {
-        Fault::new(Code::StorageFull, format!("{} can't be written: {error}", path.display()))
-            .remedy("check the folder's permissions and the room on the disk")
+        let failure = Failure::file(&path, "written", error);
+        Refusal { code: failure.code, detail: failure.cause, remedy: failure.remedy }
     };
     if !force && path.exists() {
-        return Err(Fault::new(Code::Conflict, format!("{} exists", path.display()))
-            .remedy("give --force to overwrite, or another --out"));
+        let fault = Fault::new(Code::Conflict, format!("{} exists", path.display()))
+            .remedy("give --force to overwrite, or another --out");
+        return Err(refusal(fault));
     }
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(unwritable)?;
     }
-    let temporary = with_suffix(&path, "part");
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(&rendition.bytes))
-        .and_then(|()| std::fs::rename(&temporary, &path));
-    if let Err(error) = written {
-        let _ = std::fs::remove_file(&temporary);
-        return Err(unwritable(error));
-    }
+    let mut file = Unfinished::of(&path).map_err(unwritable)?;
+    file.write_all(&rendition.bytes).and_then(|()| file.finish()).map_err(unwritable)?;
     Ok(Made {
         file: path,
         label: label.to_owned(),

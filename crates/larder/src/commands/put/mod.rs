@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use larder_assets::{AssetView, UploadView, VariantView};
-use larder_core::{BucketName, Code, Fault, limits::WAIT_MAX, text::display_bytes};
+use larder_core::{Ambient, BucketName, Code, Fault, Timestamp, limits::WAIT_MAX, text::display_bytes};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -61,6 +61,7 @@ struct Sender<'a> {
     arguments: &'a Put,
     bucket: BucketName,
     metadata: Map<String, Value>,
+    expires_at: Option<Timestamp>,
     progress: Progress,
 }
 
@@ -89,6 +90,7 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Put) -> Re
             .iter()
             .map(|pair| (pair.name.clone(), Value::from(pair.value.clone())))
             .collect(),
+        expires_at: arguments.expires.map(|life| Ambient::system().now().plus(life.0)),
         progress: context.output.progress(total, "bytes"),
     };
     let sender = &sender;
@@ -129,11 +131,22 @@ impl Sender<'_> {
             Some(key) => if_allowed(self.larder.asset_at(&self.bucket, key).await)?,
             None => None,
         };
-        let Some(present) = present else { return self.store(item, sha256).await };
+        let Some(present) = present else {
+            let key = item.key.clone();
+            return match (self.store(item, sha256.clone()).await, key) {
+                (Err(fault), Some(key)) if fault.code == Code::Conflict => {
+                    // An upload that waited was faster, such as that of this command before it broke off.
+                    match if_allowed(self.larder.asset_at(&self.bucket, &key).await)? {
+                        Some(present) if present.sha256 == sha256 => self.skipped(present).await,
+                        _ => Err(fault),
+                    }
+                }
+                (outcome, _) => outcome,
+            };
+        };
         if present.sha256 == sha256 {
             self.progress.advance(item.size_bytes);
-            let variants = if_allowed(self.larder.variants(present.id).await)?;
-            return Ok(report(What::Skipped, None, Some(present), variants));
+            return self.skipped(present).await;
         }
         if !self.arguments.replace {
             return Err(Fault::new(
@@ -146,6 +159,11 @@ impl Sender<'_> {
         let asset = if self.arguments.no_wait { asset } else { self.settled(asset).await? };
         let variants = if_allowed(self.larder.variants(asset.id).await)?;
         Ok(report(What::Replaced, None, Some(asset), variants))
+    }
+
+    async fn skipped(&self, present: AssetView) -> Result<Report, Fault> {
+        let variants = if_allowed(self.larder.variants(present.id).await)?;
+        Ok(report(What::Skipped, None, Some(present), variants))
     }
 
     async fn store(&self, item: Item, sha256: String) -> Result<Report, Fault> {
@@ -185,6 +203,7 @@ impl Sender<'_> {
             owner: self.arguments.owner.clone(),
             tags: self.arguments.tags.clone(),
             metadata: self.metadata.clone(),
+            expires_at: self.expires_at,
             on_bytes: Arc::new(move |bytes| progress.advance(bytes)),
         }
     }
