@@ -226,9 +226,14 @@ impl Recipe {
         text.parse()
     }
 
-    /// What the recipe means for this picture.
-    pub(crate) fn plan(&self, source: &Picture, orientation: Orientation) -> Result<Plan, Error> {
-        let size = (source.width(), source.height());
+    /// What the recipe means for a picture of this stored size; `source` is its pixels, of which there may
+    /// be fewer.
+    pub(crate) fn plan(
+        &self,
+        source: &Picture,
+        size: (u32, u32),
+        orientation: Orientation,
+    ) -> Result<Plan, Error> {
         let mut plan = Plan::new(size, orientation);
         for step in self.steps.iter() {
             step.plan(&mut plan, Some(source))?;

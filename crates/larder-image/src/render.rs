@@ -46,7 +46,8 @@ pub(crate) fn render(
     order.sort_by_key(|&index| std::cmp::Reverse(plans[index].as_ref().map_or(0, Plan::scaled_pixels)));
     let costs = decoded.costs(recipes);
     let converts_early = !recipes.iter().any(Recipe::keeps_profile);
-    let mut cascade = Cascade::new(decoded.picture(), converts_early);
+    let stored = (decoded.inspection().width_px, decoded.inspection().height_px);
+    let mut cascade = Cascade::new(decoded.picture(), stored, converts_early);
     let mut results: Vec<Result<Rendition, Error>> =
         recipes.iter().map(|_| Err(Error::internal("a recipe was left out"))).collect();
     for index in order {
@@ -68,7 +69,8 @@ pub(crate) fn render(
 
 impl Decoded {
     fn plan(&self, recipe: &Recipe) -> Result<Plan, Error> {
-        recipe.plan(self.picture(), self.inspection().orientation)
+        let inspection = self.inspection();
+        recipe.plan(self.picture(), (inspection.width_px, inspection.height_px), inspection.orientation)
     }
 
     fn stays_animated(&self, recipe: &Recipe) -> bool {

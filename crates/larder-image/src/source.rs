@@ -11,6 +11,10 @@ use crate::recipe::Recipe;
 use crate::render::{self, Costs, Rendition};
 use crate::{Deadline, Error};
 
+/// Longest side that [`Decoded::describe`] wants at least: four times what it works on, so that its result
+/// hardly depends on the scale of the decode.
+const DESCRIBED_SIDE_PX: u32 = 256;
+
 /// A file whose header has been read and lies within the limits.
 #[derive(Debug)]
 pub struct Source<'a> {
@@ -43,7 +47,8 @@ impl<'a> Source<'a> {
     }
 
     /// Decodes once, completely and strictly, for all of `wanted`; with none wanted the decode only
-    /// shows that the file is whole.
+    /// shows that the file is whole. Where the format allows it, the pixels are decoded at a smaller
+    /// scale that is enough for all of `wanted`; others can't be rendered well from the result.
     ///
     /// Every frame of an animation is decoded here to see that it is sound, but only the first is
     /// kept as pixels; if a wanted recipe keeps the animation, a copy of the file is kept too, and
@@ -55,20 +60,53 @@ impl<'a> Source<'a> {
     /// format that are not decoded.
     pub fn decode(&self, wanted: &[Recipe], deadline: Deadline) -> Result<Decoded, Error> {
         deadline.check()?;
+        let picture = match self.shrunk(wanted, deadline)? {
+            Some(picture) => picture,
+            None => self.decode_in_full(deadline)?,
+        };
+        let animated = self.inspection.is_animated() && wanted.iter().any(Recipe::keeps_animation);
+        let animation = animated.then(|| self.bytes.to_vec());
+        let memory_bytes_max = self.memory_bytes_max;
+        Ok(Decoded { picture, inspection: self.inspection.clone(), animation, memory_bytes_max })
+    }
+
+    /// The picture at a smaller scale, if the format has one that is enough for all of `wanted`.
+    fn shrunk(&self, wanted: &[Recipe], deadline: Deadline) -> Result<Option<Picture>, Error> {
+        let format = self.inspection.format;
+        let (Some(shrink), Some(size)) = (format.kind().shrink, self.size_enough_for(wanted)) else {
+            return Ok(None);
+        };
+        guarded(format, || shrink(self.bytes, &self.inspection, size, deadline))
+    }
+
+    /// The stored size at which the picture is large enough for every recipe; `None` if one of them
+    /// looks at or cuts by single pixels.
+    fn size_enough_for(&self, wanted: &[Recipe]) -> Option<(u32, u32)> {
+        let stored = (self.inspection.width_px, self.inspection.height_px);
+        let longest = f64::from(stored.0.max(stored.1));
+        let mut fraction = f64::from(DESCRIBED_SIDE_PX) / longest;
+        for recipe in wanted {
+            // What can't be planned is refused when it is rendered, whatever size there is.
+            let Ok(plan) = recipe.plan_at_most(stored, self.inspection.orientation) else { continue };
+            fraction = fraction.max(plan.fraction_needed(stored)?);
+        }
+        let side = |length: u32| ((f64::from(length) * fraction).ceil() as u32).clamp(1, length);
+        Some((side(stored.0), side(stored.1)))
+    }
+
+    fn decode_in_full(&self, deadline: Deadline) -> Result<Picture, Error> {
         let format = self.inspection.format;
         let picture = guarded(format, || (format.kind().decode)(self.bytes, &self.inspection, deadline))?;
         let stored = (picture.width(), picture.height());
         if stored != (self.inspection.width_px, self.inspection.height_px) {
             return Err(Error::undecodable(format, "header and content disagree about the size"));
         }
-        let animated = self.inspection.is_animated() && wanted.iter().any(Recipe::keeps_animation);
-        let animation = animated.then(|| self.bytes.to_vec());
-        let memory_bytes_max = self.memory_bytes_max;
-        Ok(Decoded { picture, inspection: self.inspection.clone(), animation, memory_bytes_max })
+        Ok(picture)
     }
 }
 
-/// A decoded picture, with which the file itself is no longer needed.
+/// A decoded picture, with which the file itself is no longer needed. It may be smaller than the file
+/// says; recipes mean the size of the file all the same.
 #[derive(Debug)]
 pub struct Decoded {
     picture: Picture,

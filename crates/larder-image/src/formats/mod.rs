@@ -66,6 +66,8 @@ pub struct FormatKind {
     pub(crate) inspect: fn(&[u8]) -> Result<Inspection, Error>,
     /// The picture or the first frame as stored, after the whole file was decoded strictly.
     pub(crate) decode: fn(&[u8], &Inspection, Deadline) -> Result<Picture, Error>,
+    /// The same from a decode at a smaller scale, where the format has that.
+    pub(crate) shrink: Option<Shrink>,
     /// Walks through the frames of an animation, where the format has any.
     pub(crate) animate: Option<Animate>,
     /// Copies a file without its metadata, where that can be done without a decode.
@@ -79,6 +81,10 @@ pub(crate) type Strip = fn(&[u8]) -> Result<Vec<u8>, Error>;
 
 /// Width and height, where the bytes already show them.
 pub(crate) type Size = fn(&[u8]) -> Result<Option<(u32, u32)>, Error>;
+
+/// Decodes as strictly, to the smallest size that the format can decode to and that is at least the
+/// given one in both directions; `None` if that is the full size, or a decode in full has to judge.
+pub(crate) type Shrink = fn(&[u8], &Inspection, (u32, u32), Deadline) -> Result<Option<Picture>, Error>;
 
 /// Gives every frame, composed to the whole canvas, to the function in its last argument.
 pub(crate) type Animate =

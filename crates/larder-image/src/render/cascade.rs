@@ -23,6 +23,8 @@ struct Level {
 
 pub(super) struct Cascade<'a> {
     source: &'a Picture,
+    /// The stored size that plans speak of; the decoded picture may be smaller.
+    stored: (u32, u32),
     levels: Vec<Level>,
     resizer: Resizer,
     /// Whether levels are converted to sRGB when they are made, which saves converting every output.
@@ -30,8 +32,8 @@ pub(super) struct Cascade<'a> {
 }
 
 impl<'a> Cascade<'a> {
-    pub fn new(source: &'a Picture, converts_early: bool) -> Self {
-        Self { source, levels: Vec::new(), resizer: Resizer::new(), converts_early }
+    pub fn new(source: &'a Picture, stored: (u32, u32), converts_early: bool) -> Self {
+        Self { source, stored, levels: Vec::new(), resizer: Resizer::new(), converts_early }
     }
 
     /// The plan's region at the plan's size, not yet turned.
@@ -43,7 +45,7 @@ impl<'a> Cascade<'a> {
                 let region = level.region_of(plan.region);
                 resize(&mut self.resizer, &level.picture, region, size)?
             }
-            None => resize_within(&mut self.resizer, self.source, plan.bounds, plan.region, size)?,
+            None => self.from_source(plan, size)?,
         };
         // What the resizer keeps for the next time would be held while this one is encoded.
         self.resizer.reset_internal_buffers();
@@ -52,6 +54,23 @@ impl<'a> Cascade<'a> {
             self.levels.push(Level { region: plan.region, bounds: plan.bounds, picture: scaled.clone() });
         }
         Ok(scaled)
+    }
+
+    fn from_source(&mut self, plan: &Plan, size: (u32, u32)) -> Result<Picture, Error> {
+        let decoded = (self.source.width(), self.source.height());
+        if decoded == self.stored {
+            return resize_within(&mut self.resizer, self.source, plan.bounds, plan.region, size);
+        }
+        // Decoded at a smaller scale, which is done only where nothing is cut in whole pixels.
+        let across = f64::from(decoded.0) / f64::from(self.stored.0);
+        let down = f64::from(decoded.1) / f64::from(self.stored.1);
+        let region = Region {
+            x: plan.region.x * across,
+            y: plan.region.y * down,
+            width: plan.region.width * across,
+            height: plan.region.height * down,
+        };
+        resize(&mut self.resizer, self.source, region, size)
     }
 }
 
@@ -116,10 +135,12 @@ mod tests {
     #[test]
     fn a_resized_picture_resized_again_is_nearly_the_same() {
         let source = source();
-        let mut cascade = Cascade::new(&source, true);
+        let mut cascade = Cascade::new(&source, (source.width(), source.height()), true);
         for size in [(1_080, 810), (720, 540), (360, 270), (180, 135)] {
             let chained = cascade.scaled(&plan(&source, size)).unwrap();
-            let direct = Cascade::new(&source, true).scaled(&plan(&source, size)).unwrap();
+            let direct = Cascade::new(&source, (source.width(), source.height()), true)
+                .scaled(&plan(&source, size))
+                .unwrap();
             let sum: u64 =
                 chained.pixels().iter().zip(direct.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
             let mean = sum as f64 / chained.pixels().len() as f64;
@@ -135,13 +156,13 @@ mod tests {
             pixels[y * 480 + 40..y * 480 + 440].fill(8);
         }
         let source = Picture::new(480, 360, Channels::Grey, pixels);
-        let mut cascade = Cascade::new(&source, true);
+        let mut cascade = Cascade::new(&source, (source.width(), source.height()), true);
         for recipe in ["resize:inside:300x300", "trim:9,resize:inside:100x70", "trim:9,resize:cover:50x50"]
             .into_iter()
             .chain(["crop:400x280:40:40,resize:inside:40x28", "trim:9,resize:fill:801x20:up"])
         {
             let recipe: crate::Recipe = recipe.parse().unwrap();
-            let plan = recipe.plan(&source, Orientation::UPRIGHT).unwrap();
+            let plan = recipe.plan(&source, (480, 360), Orientation::UPRIGHT).unwrap();
             let scaled = cascade.scaled(&plan).unwrap();
             let cut = recipe.as_str().contains("trim") || recipe.as_str().contains("crop");
             assert_eq!(scaled.pixels().iter().all(|&tone| tone <= 9), cut, "{recipe}");

@@ -29,6 +29,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size: |head| Ok(container::size(head)),
     inspect,
     decode,
+    shrink: None,
     animate: None,
     strip: None,
     encode: Some(Encode {

@@ -20,6 +20,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
+    shrink: None,
     animate: Some(animate),
     strip: None,
     encode: None,

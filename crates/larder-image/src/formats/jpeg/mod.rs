@@ -1,6 +1,8 @@
-//! JPEG: decoded by zune-jpeg in its strict mode, encoded by jpeg-encoder.
+//! JPEG: decoded by larder-jpeg where a smaller scale is enough and by zune-jpeg in its strict mode in
+//! full, encoded by jpeg-encoder.
 
 pub(crate) mod header;
+mod shrink;
 mod strip;
 
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
@@ -16,6 +18,7 @@ use crate::picture::{Channels, Picture};
 use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection};
 use header::{Header, Read};
+use shrink::shrink;
 
 pub(super) const KIND: FormatKind = FormatKind {
     format: Format::Jpeg,
@@ -26,6 +29,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
+    shrink: Some(shrink),
     animate: None,
     strip: Some(strip::strip),
     encode: Some(Encode {

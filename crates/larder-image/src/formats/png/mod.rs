@@ -26,6 +26,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
+    shrink: None,
     animate: None,
     strip: Some(strip::strip),
     encode: Some(Encode {

@@ -21,6 +21,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
+    shrink: None,
     animate: Some(animate),
     strip: Some(strip::strip),
     encode: Some(Encode {

@@ -1,0 +1,173 @@
+//! What is cut, damaged or too much is refused, and nothing panics.
+
+mod writer;
+
+use std::cell::Cell;
+
+use larder_jpeg::{Error, Header, Limits, Options, Scale, decode};
+use writer::{Form, Picture, Random};
+
+const FORMS: [Form; 3] = [
+    Form { progressive: false, interleaved: true, restart_interval: 0, long_codes: false },
+    Form { progressive: false, interleaved: false, restart_interval: 3, long_codes: true },
+    Form { progressive: true, interleaved: true, restart_interval: 4, long_codes: false },
+];
+
+fn picture() -> Picture {
+    Picture::random(60, 50, &[(2, 2), (1, 1), (1, 1)], 4711)
+}
+
+fn at(scale: Scale) -> Options<'static> {
+    Options { scale, ..Options::default() }
+}
+
+fn with(limits: Limits) -> Options<'static> {
+    Options { limits, ..Options::default() }
+}
+
+#[test]
+fn a_cut_file_is_truncated_wherever_it_was_cut() {
+    for form in FORMS {
+        let file = picture().write(form);
+        for scale in Scale::ALL {
+            for end in 2..file.len() {
+                let error = decode(&file[..end], &at(scale)).unwrap_err();
+                assert!(matches!(error, Error::Truncated(_)), "{form:?} {scale:?} cut at {end}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_file_with_an_end_mark_put_on_is_refused() {
+    for form in FORMS.into_iter().filter(|form| !form.progressive) {
+        let file = picture().write(form);
+        let start = Header::read(&file).unwrap().first_scan_offset;
+        for fortieth in 1..40 {
+            let end = start + 12 + (file.len() - start - 12) * fortieth / 40;
+            let cut = [&file[..end], &[0xFF, 0xD9]].concat();
+            for scale in Scale::ALL {
+                assert!(decode(&cut, &at(scale)).is_err(), "{form:?} {scale:?} cut at {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_never_panic() {
+    let mut random = Random(0x0123_4567_89AB_CDEF);
+    for form in FORMS {
+        let file = picture().write(form);
+        for _ in 0..1_500 {
+            let mut damaged = file.clone();
+            for _ in 0..1 + random.next() % 6 {
+                let at = random.next() as usize % damaged.len();
+                damaged[at] ^= 1 << (random.next() % 8);
+            }
+            let limits = Limits { max_pixels: 1 << 20, ..Limits::default() };
+            for scale in Scale::ALL {
+                if let Ok(planes) = decode(&damaged, &Options { scale, ..with(limits) }) {
+                    planes.to_interleaved();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_mark_are_of_no_interest() {
+    let file = picture().write(FORMS[0]);
+    let longer = [&file[..], b"another picture, or a film"].concat();
+    assert_eq!(decode(&longer, &at(Scale::Full)), decode(&file, &at(Scale::Full)));
+}
+
+#[test]
+fn an_error_says_where_the_data_ends() {
+    let file = picture().write(FORMS[1]);
+    let Err(Error::Truncated(location)) = decode(&file[..file.len() - 10], &at(Scale::Full)) else {
+        panic!("not truncated")
+    };
+    assert_eq!(location.scan, Some(2));
+    assert_eq!(location.mcu_row, Some(3));
+    assert!((file.len() - 40..file.len()).contains(&location.offset), "{location} of {}", file.len());
+}
+
+#[test]
+fn limits_are_refusals_with_both_numbers() {
+    let file = picture().write(FORMS[2]);
+    let memory = Header::read(&file).unwrap().memory_bytes(Scale::Full);
+    let cases = [
+        (Limits { max_pixels: 2_999, ..Limits::default() }, "max_pixels", 3_000, 2_999),
+        (Limits { max_scans: 4, ..Limits::default() }, "max_scans", 5, 4),
+        (
+            Limits { max_memory_bytes: memory - 1, ..Limits::default() },
+            "max_memory_bytes",
+            memory,
+            memory - 1,
+        ),
+    ];
+    for (limits, what, found, limit) in cases {
+        assert_eq!(decode(&file, &with(limits)), Err(Error::LimitExceeded { what, found, limit }));
+    }
+    let limits = Limits { max_block_visits: 100, ..Limits::default() };
+    let error = decode(&file, &with(limits)).unwrap_err();
+    assert!(matches!(error, Error::LimitExceeded { what: "max_block_visits", .. }), "{error}");
+    let limits = Limits { max_memory_bytes: memory, max_pixels: 3_000, ..Limits::default() };
+    assert!(decode(&file, &with(limits)).is_ok());
+}
+
+#[test]
+fn an_interrupt_is_asked_for_each_row_and_obeyed() {
+    let file = picture().write(FORMS[0]);
+    let asked = Cell::new(0);
+    let interrupt = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 3
+    };
+    let options = Options { interrupt: Some(&interrupt), ..Options::default() };
+    let Err(Error::Interrupted(location)) = decode(&file, &options) else { panic!("not interrupted") };
+    assert_eq!((location.mcu_row, asked.get()), (Some(2), 3));
+}
+
+#[test]
+fn scans_that_do_not_follow_from_one_another_are_refused() {
+    let picture = picture();
+    let form = FORMS[2];
+    let whole = picture.write(form);
+    let start = Header::read(&whole).unwrap().first_scan_offset - 4;
+    let all: &[usize] = &[0, 1, 2];
+    let orders: [&[(&[usize], (u8, u8, u8, u8))]; 5] = [
+        &[(&[0], (1, 63, 0, 0))],
+        &[(all, (0, 0, 0, 0)), (all, (0, 0, 0, 0))],
+        &[(all, (0, 0, 0, 2)), (all, (0, 0, 1, 0))],
+        &[(all, (0, 0, 0, 0)), (&[0], (1, 5, 0, 1)), (&[0], (1, 6, 1, 0))],
+        &[(&[0], (0, 0, 0, 0)), (&[1], (0, 0, 0, 0))],
+    ];
+    for order in orders {
+        let mut file = whole[..start].to_vec();
+        for &(group, scan) in order {
+            picture.write_scan(&mut file, group, scan, form);
+        }
+        file.extend([0xFF, 0xD9]);
+        for scale in Scale::ALL {
+            let error = decode(&file, &at(scale)).unwrap_err();
+            assert!(matches!(error, Error::Corrupt { .. }), "{order:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_component_without_a_scan_or_with_two_is_refused() {
+    let picture = picture();
+    let form = FORMS[1];
+    let whole = picture.write(form);
+    let start = Header::read(&whole).unwrap().first_scan_offset - 4;
+    for components in [&[0_usize, 1][..], &[0, 1, 2, 1]] {
+        let mut file = whole[..start].to_vec();
+        for component in components.chunks(1) {
+            picture.write_scan(&mut file, component, (0, 63, 0, 0), form);
+        }
+        file.extend([0xFF, 0xD9]);
+        assert!(matches!(decode(&file, &at(Scale::Full)), Err(Error::Corrupt { .. })));
+    }
+}
