@@ -24,6 +24,7 @@ pub struct Starter {
     data_dir: Option<PathBuf>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    for_people: bool,
 }
 
 /// A running server. It is killed when this is dropped.
@@ -42,7 +43,13 @@ impl Starter {
     /// Starts `binary`, which a test names with `env!("CARGO_BIN_EXE_larder")`, on a free port with a
     /// data directory of its own.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), data_dir: None, arguments: Vec::new(), environment: Vec::new() }
+        Self {
+            binary: binary.into(),
+            data_dir: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            for_people: false,
+        }
     }
 
     /// Uses this data directory, which stays.
@@ -66,6 +73,13 @@ impl Starter {
         self
     }
 
+    /// Lets it say that it is ready as it does to people, in lines that [`Server::log`] holds.
+    #[must_use]
+    pub fn for_people(mut self) -> Self {
+        self.for_people = true;
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     ///
     /// # Panics
@@ -80,7 +94,7 @@ impl Starter {
         let mut child = command(&self.binary)
             .env("LARDER_LISTEN", "127.0.0.1:0")
             .arg("serve")
-            .arg("--json")
+            .args((!self.for_people).then_some("--json"))
             .arg("--data-dir")
             .arg(&data_dir)
             .args(&self.arguments)
@@ -93,14 +107,20 @@ impl Starter {
         let log = Arc::new(Mutex::new(String::new()));
         keep_log(child.stderr.take().expect("standard error is piped"), Arc::clone(&log));
         let ready = first_line(child.stdout.take().expect("standard output is piped"));
-        let line = ready.recv_timeout(READY_WITHIN).unwrap_or_default();
-        let answer: Value = serde_json::from_str(&line).unwrap_or_default();
-        let Some(address) = answer["address"].as_str() else {
+        let address = match self.for_people {
+            true => address_in_banner(&log),
+            false => {
+                let line = ready.recv_timeout(READY_WITHIN).unwrap_or_default();
+                let answer: Value = serde_json::from_str(&line).unwrap_or_default();
+                answer["address"].as_str().map(str::to_owned)
+            }
+        };
+        let Some(address) = address else {
             let _ = child.kill();
             let _ = child.wait();
             panic!("the server is not ready; its log:\n{}", text(&log));
         };
-        Server { address: address.to_owned(), child, data_dir, binary: self.binary, log, _own: own }
+        Server { address, child, data_dir, binary: self.binary, log, _own: own }
     }
 }
 
@@ -231,6 +251,9 @@ pub fn command(binary: &Path) -> Command {
         "MAX_",
         "AWS_",
         "S3_",
+        "BUCKET_NAME",
+        "CDN_BASE_URL",
+        "CLOUDFRONT_DOMAIN",
     ];
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -273,6 +296,23 @@ fn first_line(stdout: impl Read + Send + 'static) -> std::sync::mpsc::Receiver<S
         lines.for_each(drop);
     });
     receive
+}
+
+/// Waits for the line `… listens on <address>` of the log, and for the lines of the banner behind it.
+fn address_in_banner(log: &Mutex<String>) -> Option<String> {
+    let start = Instant::now();
+    while start.elapsed() < READY_WITHIN {
+        let so_far = text(log);
+        if let Some((_, rest)) = so_far.split_once("listens on ")
+            && rest.contains("\n  data ")
+        {
+            // The banner is one write; what is still on its way comes within this time.
+            std::thread::sleep(Duration::from_millis(100));
+            return rest.split([',', '\n']).next().map(str::to_owned);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    None
 }
 
 fn text(log: &Mutex<String>) -> String {

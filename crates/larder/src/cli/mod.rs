@@ -124,10 +124,9 @@ pub enum Command {
 
 /// Write or check the generated pages of the documentation.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub struct Docs {
     /// Write the pages
-    #[arg(long)]
+    #[arg(long, required_unless_present = "check", conflicts_with = "check")]
     pub write: bool,
     /// Fail if a page differs from what would be written
     #[arg(long)]

@@ -158,9 +158,11 @@ mod tests {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         let mut config = Config::load(None, &environment, &[]).unwrap();
-        let told = unreachable_files(&config).expect("a temporary folder is private");
+        let with_mode = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode));
+        with_mode(0o700).unwrap();
+        let told = unreachable_files(&config).expect("a notice");
         assert!(told.contains(dir.path().to_str().unwrap()) && told.contains("store.root"), "{told}");
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        with_mode(0o755).unwrap();
         assert_eq!(unreachable_files(&config), None);
         config.delivery.sendfile = Sendfile::Off;
         assert_eq!(unreachable_files(&config), None);

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -26,8 +26,8 @@ impl Home {
         self.0.path()
     }
 
-    /// The store holds exactly what the catalogue lists: assets and their variants, and nothing in
-    /// staging.
+    /// The store holds exactly what the catalogue lists: assets and as many variants of each as are
+    /// ready, of their sizes, and nothing in staging.
     pub async fn nothing_is_left_over(&self, address: &str, what: &str) {
         let root = self.path().join("media");
         let staging = files(&root.join(".larder/staging"));
@@ -35,24 +35,49 @@ impl Home {
         let temporary = files(&root.join(".larder/local/tmp"));
         assert_eq!(temporary, Vec::<PathBuf>::new(), "{what}: temporary files");
         let mut expected = BTreeSet::new();
+        let mut variants = BTreeMap::new();
         let mut after = String::new();
         loop {
             let page = get(&format!("{address}/api/v1/buckets/media/objects?limit=200{after}")).await;
             for asset in page["items"].as_array().expect("items") {
                 assert_eq!(asset["status"], "ready", "{what}: {asset}");
-                expected.insert(format!("media/{}", asset["key"].as_str().expect("a key")));
+                let key = asset["key"].as_str().expect("a key");
+                expected.insert(format!("media/{key}"));
+                let id = asset["id"].as_str().expect("an id");
+                let listed = get(&format!("{address}/api/v1/assets/{id}/variants")).await;
+                let ready =
+                    listed["items"].as_array().expect("items").iter().filter(|v| v["status"] == "ready");
+                let mut sizes: Vec<u64> = ready.map(|v| v["size_bytes"].as_u64().expect("a size")).collect();
+                sizes.sort_unstable();
+                if !sizes.is_empty() {
+                    variants.insert(format!("media/_variants/{key}"), sizes);
+                }
             }
             match page["next"].as_str() {
                 Some(next) => after = format!("&after={next}"),
                 None => break,
             }
         }
-        let found: BTreeSet<String> = files(&root)
-            .iter()
-            .map(|path| path.strip_prefix(&root).expect("below the root").display().to_string())
-            .filter(|path| !path.starts_with(".larder/") && !path.contains("/_variants/"))
-            .collect();
-        assert_eq!(found, expected, "{what}: originals in the folder and in the catalogue");
+        let (mut originals, mut pictures) = (BTreeSet::new(), BTreeMap::<String, Vec<u64>>::new());
+        for path in files(&root) {
+            let below = path.strip_prefix(&root).expect("below the root").display().to_string();
+            match below.rsplit_once('/') {
+                _ if below.starts_with(".larder/") => {}
+                Some((folder, _)) if below.starts_with("media/_variants/") => {
+                    let size = path.metadata().expect("a file").len();
+                    pictures.entry(folder.to_owned()).or_default().push(size);
+                }
+                _ => drop(originals.insert(below)),
+            }
+        }
+        // What a crash leaves of a deleted asset goes with the trash.
+        let deleted = get(&format!("{address}/api/v1/buckets/media/objects?limit=200&deleted=true")).await;
+        for asset in deleted["items"].as_array().expect("items") {
+            pictures.remove(&format!("media/_variants/{}", asset["key"].as_str().expect("a key")));
+        }
+        pictures.values_mut().for_each(|sizes| sizes.sort_unstable());
+        assert_eq!(originals, expected, "{what}: originals in the folder and in the catalogue");
+        assert_eq!(pictures, variants, "{what}: sizes of the variants in the folder and in the catalogue");
     }
 }
 

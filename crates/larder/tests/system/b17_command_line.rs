@@ -145,11 +145,14 @@ fn operate(way: &Way) {
     let reports = lines_of(&mut way.larder(&["put", &photo, "--bucket", "avatars"]));
     let url = stdout_of(&mut way.larder(&["url", "avatars/a.jpg"]));
     assert!(url.contains("/m/avatars/a.jpg?v="), "a public asset has a plain link: {url}");
-    assert_eq!(reports[0]["asset"]["url"].as_str(), Some(url.trim()));
     let backfill = json_of(&mut way.larder(&["bucket", "backfill", "avatars", "--preset", "keep-small"]));
     assert!(backfill["job_id"].is_string(), "{backfill}");
     let (_, error) = failure_of(&mut way.larder(&["bucket", "backfill", "avatars", "--preset", "hero"]));
     assert!(error.contains("hero"), "{error}");
+    let path = reports[0]["asset"]["url"].as_str().unwrap();
+    assert!(url.starts_with("http://127.0.0.1:") && url.trim().ends_with(path), "{url}");
+    let signed = stdout_of(&mut way.larder(&["sign", "keeps/a.jpg"]));
+    assert!(signed.starts_with("http://127.0.0.1:") && signed.contains("exp="), "{signed}");
     let (code, error) = failure_of(&mut way.larder(&["bucket", "rm", "avatars"]));
     assert_eq!(code, 1);
     assert!(error.contains("avatars"), "{error}");
@@ -168,12 +171,53 @@ fn operate(way: &Way) {
     assert_eq!(shown["state"], "done", "{shown}");
     let (code, error) = failure_of(&mut way.larder(&["jobs", "cancel", "no-id"]));
     assert_eq!(code, 2, "{error}");
+    let queues = json_of(&mut way.larder(&["jobs", "queues"]));
+    assert!(queues["items"].as_array().unwrap().iter().any(|queue| queue["state"] == "done"), "{queues}");
+    let workers = json_of(&mut way.larder(&["jobs", "workers"]));
+    assert!(workers["items"].is_array(), "{workers}");
 
     let report = json_of(&mut way.larder(&["gc", "--dry-run"]));
     assert_eq!(report["dry_run"], true);
     let key =
         json_of(&mut way.larder(&["key", "create", "--name", "k", "--scope", "media", "--expires", "1h"]));
     assert!(key["secret"].as_str().unwrap().starts_with("lk_"), "{key}");
+}
+
+fn undo(way: &Way) {
+    let dir = photos();
+    let photo = text(&dir.path().join("a.jpg")).to_owned();
+    let put = |key: &str| {
+        lines_of(&mut way.larder(&["put", &photo, "--bucket", "keeps", "--key", key, "--expires", "30d"]))
+    };
+    let first = put("a.jpg")[0]["asset"].clone();
+    assert!(first["expires_at"].as_str().unwrap() > first["created_at"].as_str().unwrap(), "{first}");
+    put("b.jpg");
+    let page = json_of(&mut way.larder(&["ls", "keeps"]));
+    assert_eq!(keys(&page), ["a.jpg", "b.jpg"]);
+
+    stdout_of(&mut way.larder(&["rm", "keeps/a.jpg", "keeps/b.jpg"]));
+    let second = put("a.jpg")[0]["asset"].clone();
+    stdout_of(&mut way.larder(&["rm", "keeps/a.jpg"]));
+    let back = lines_of(&mut way.larder(&["restore", "keeps/a.jpg"]));
+    assert_eq!(back[0]["id"], second["id"], "what was deleted last under the key");
+    let (code, error) = failure_of(&mut way.larder(&["restore", first["id"].as_str().unwrap()]));
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains("is taken by"), "{error}");
+    let output = way.larder(&["restore", "keeps/b.jpg", "keeps/never.jpg"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", printed(&output));
+    assert_eq!(keys(&json_of(&mut way.larder(&["ls", "keeps"]))), ["a.jpg", "b.jpg"]);
+    let (code, error) = failure_of(&mut way.larder(&["restore", "nothing"]));
+    assert_eq!(code, 2, "{error}");
+}
+
+#[test]
+fn i8_what_was_deleted_comes_back_by_the_command_line_on_local_data() {
+    undo(&Way::embedded());
+}
+
+#[test]
+fn i8_what_was_deleted_comes_back_by_the_command_line_against_a_server() {
+    undo(&Way::remote());
 }
 
 #[test]
@@ -210,6 +254,16 @@ fn b17_a_command_beside_a_server_leaves_the_jobs_to_it() {
     let dir = photos();
     let reports = lines_of(server.cli_beside().arg("put").arg(dir.path()).args(["--bucket", "keeps"]));
     assert!(reports.iter().all(|report| report["upload"]["status"] == "completed"), "{reports:?}");
+    let jobs = json_of(server.cli().args(["jobs", "ls"]));
+    let jobs = jobs["items"].as_array().unwrap();
+    assert!(jobs.len() >= 2, "{jobs:?}");
+    let by_server = format!("/{}/", server.pid());
+    for job in jobs {
+        let shown = json_of(server.cli().args(["jobs", "show", job["id"].as_str().unwrap()]));
+        for attempt in shown["history"].as_array().unwrap() {
+            assert!(attempt["worker"].as_str().unwrap().contains(&by_server), "{by_server}: {shown}");
+        }
+    }
 }
 
 #[test]

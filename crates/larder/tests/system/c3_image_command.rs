@@ -51,6 +51,29 @@ fn c3_a_recipe_gives_plain_names_and_reports_as_json_lines() {
 }
 
 #[test]
+fn c3_two_files_of_one_name_are_refused_before_anything_is_made() {
+    let dir = folder();
+    std::fs::write(dir.path().join("photos/2026/a.jpg"), fixtures::unlike(3, 300, 600)).unwrap();
+    let mut command = larder();
+    command.current_dir(dir.path()).args(["image", "photos/a.jpg", "photos/2026/a.jpg", "--out", "out/"]);
+    let (code, error) = failure_of(command.args(["--preset", "keep-small"]));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("photos/a.jpg and photos/2026/a.jpg would both be"), "{error}");
+    assert!(!dir.path().join("out").exists(), "nothing was made");
+}
+
+#[test]
+fn c3_a_folder_that_cannot_be_written_to_is_no_full_disk() {
+    let dir = folder();
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    std::fs::write(dir.path().join("out/2026"), "a file where a folder belongs").unwrap();
+    let output = image(&dir).args(["--preset", "keep-small", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", printed(&output));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert!(lines.contains("\"code\":\"file\"") && !lines.contains("storage_full"), "{lines}");
+}
+
+#[test]
 fn c3_bad_files_are_named_with_the_reason_and_the_rest_is_made() {
     let dir = folder();
     let whole = fixtures::jpeg(400, 300);

@@ -60,3 +60,23 @@ async fn i13_a_key_does_what_its_scope_says_and_nothing_else() {
     let revoked = put(next, "users/7/d.jpg");
     assert!(!revoked.status.success(), "revoked at once");
 }
+
+#[test]
+fn i13_a_key_ends_with_its_time_and_is_listed_as_expired() {
+    let server = server().start();
+    let create = ["key", "create", "--name", "short", "--scope", "media", "--expires", "5s"];
+    let secret = json_of(server.cli_beside().args(create))["secret"].as_str().unwrap().to_owned();
+    let list = || {
+        let mut command = server.cli();
+        command.env("LARDER_KEY", &secret).args(["ls", "media"]);
+        command
+    };
+    stdout_of(&mut list());
+    assert!(stdout_of(server.cli_beside().args(["key", "ls"])).contains("active"));
+    // A process remembers keys for a second.
+    std::thread::sleep(std::time::Duration::from_millis(6_100));
+    let (code, error) = failure_of(&mut list());
+    assert_eq!(code, 1, "{error}");
+    let keys = stdout_of(server.cli_beside().args(["key", "ls"]));
+    assert!(keys.contains("expired") && !keys.contains("active"), "{keys}");
+}

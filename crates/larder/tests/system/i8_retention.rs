@@ -19,6 +19,29 @@ async fn put(client: &Client, server: &Server, place: &str, bytes: Vec<u8>) -> V
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn i8_files_of_others_are_set_aside_kept_and_served_as_what_they_are() {
+    let (server, client) = (server().start(), client());
+    let folder = server.data_dir().join("media");
+    std::fs::create_dir_all(folder.join("media")).unwrap();
+    std::fs::write(folder.join("media/a.jpg"), "of another program").unwrap();
+    let asset = put(&client, &server, "media/a.jpg", fixtures::unlike(1, 40, 30)).await;
+    let aside = folder.join(".larder/trash").join(format!("unrecorded-{}", asset["id"].as_str().unwrap()));
+    assert_eq!(std::fs::read(&aside).unwrap(), b"of another program");
+    assert!(server.log().contains("a.jpg"), "{}", server.log());
+    json_of(server.cli().args(["gc"]));
+    assert!(aside.exists(), "never removed");
+
+    let url = server.url("/api/v1/buckets/media/objects/a.jpg");
+    // Before it is read for the first time: small files are remembered.
+    std::fs::write(folder.join("media/a.jpg"), "<script>changed</script>").unwrap();
+    let changed = client.get(&url).send().await.unwrap();
+    assert_eq!(changed.headers()["content-type"], "application/octet-stream");
+    assert!(changed.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
+    assert_ne!(changed.headers()["etag"], asset["etag"].as_str().unwrap());
+    assert_eq!(changed.text().await.unwrap(), "<script>changed</script>");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn i8_rules_are_told_by_a_dry_run_then_carried_out_and_undone() {
     let (server, client) = (server().start(), client());
     let policy = json!({ "retention": [{ "prefix": "tmp/", "older_than": "1s" }], "presets": [] });
