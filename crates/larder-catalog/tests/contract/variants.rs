@@ -150,6 +150,13 @@ async fn unused_variants_are_found_by_their_last_use(engine: Engine) {
     for variant in [&used, &unused, &preset] {
         finish(&engine, variant, ready("v")).await;
     }
+    let define = async |recipe: &'static str| {
+        engine
+            .write(move |tx| Box::pin(async move { tx.upsert_preset("small", recipe, false).await }))
+            .await
+            .unwrap();
+    };
+    define("resize:10").await;
     engine.advance(Duration::from_secs(3_600));
     engine.catalog.touch(vec![Touched::Variant(used.id), Touched::Asset(asset.id)]).await.unwrap();
     assert_eq!(engine.catalog.last_use(Touched::Asset(asset.id)).await.unwrap(), Some(engine.now()));
@@ -158,6 +165,10 @@ async fn unused_variants_are_found_by_their_last_use(engine: Engine) {
     assert_eq!(engine.catalog.variant(used.id).await.unwrap().unwrap().last_used_at, engine.now());
     let found = engine.catalog.unused_variants(&bucket("media"), engine.now(), None, 10).await.unwrap();
     assert_eq!(found.iter().map(|variant| variant.id).collect::<Vec<_>>(), [unused.id]);
+    // Once the preset says otherwise, its former variant is one like any other.
+    define("resize:20").await;
+    let found = engine.catalog.unused_variants(&bucket("media"), engine.now(), None, 10).await.unwrap();
+    assert_eq!(found.iter().map(|variant| variant.id).collect::<Vec<_>>(), [unused.id, preset.id]);
     let usage = engine.catalog.variant_usage().await.unwrap();
     assert_eq!(
         usage.iter().map(|usage| (usage.preset.as_deref(), usage.variants, usage.bytes)).collect::<Vec<_>>(),

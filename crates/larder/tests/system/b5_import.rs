@@ -57,6 +57,6 @@ async fn b5_a_remote_file_is_imported_once_and_only_from_where_it_may() {
     for url in [far.clone(), far.replace("127.0.0.1", "localhost")] {
         let door = closed.url("/api/v1/uploads/import?wait=30");
         let (status, problem) = import(&client, &door, &url, "keeps", None).await;
-        assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("address_refused")), "{url}: {problem}");
+        assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("address_refused")), "{url}: {problem}");
     }
 }

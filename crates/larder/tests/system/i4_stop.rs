@@ -134,12 +134,23 @@ async fn i4_no_job_is_begun_after_the_first_signal_and_a_second_one_ends_all_at_
 }
 
 /// A command that brings in photos, when it is at work.
+/// Number of the signal, as in the masks of proc(5).
+const SIGTERM: u32 = 15;
+
 fn putting(data_dir: &Path, photos: &Path) -> Child {
     let mut put = larder();
     put.args(["put", "--bucket", "keeps", "--data-dir"]).arg(data_dir).arg(photos);
     let child = put.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let staging = data_dir.join("media/.larder/staging");
     wait_for("an upload", || std::fs::read_dir(&staging).ok()?.next().map(drop));
+    // What an earlier command left may lie there: it counts only once this one listens to signals.
+    let status = format!("/proc/{}/status", child.id());
+    wait_for("signals to be caught", || {
+        let status = std::fs::read_to_string(&status).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        (caught & (1 << (SIGTERM - 1)) != 0).then_some(())
+    });
     child
 }
 
