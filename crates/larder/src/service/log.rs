@@ -37,8 +37,13 @@ fn install(config: &LogConfig, directives: &str) -> Result<(), Failure> {
             "use error, warn, info, debug or trace, or directives such as info,larder_http=debug",
         )
     })?;
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(true)
+        // It would tell them on standard error too, and panic in the task that logs where nobody reads
+        // that any more.
+        .log_internal_errors(false);
     let installed = match config.format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Text => {

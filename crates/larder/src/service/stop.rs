@@ -20,8 +20,8 @@ pub fn on_signals() -> Result<CancellationToken, Failure> {
     let told = stopping.clone();
     tokio::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
-        tracing::info!("stopping: requests and jobs that run may end; a second signal stops at once");
         told.cancel();
+        tracing::info!("stopping: requests and jobs that run may end; a second signal stops at once");
         either(&mut terminate, &mut interrupt).await;
         std::process::exit(AT_ONCE);
     });

@@ -133,6 +133,24 @@ async fn i4_no_job_is_begun_after_the_first_signal_and_a_second_one_ends_all_at_
     assert_eq!(server.stop(), Some(130), "the second signal");
 }
 
+#[test]
+fn i4_a_server_whose_log_nobody_reads_serves_and_stops() {
+    let dir = TempDir::new().unwrap();
+    let mut command = larder();
+    command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = serde_json::from_str::<Value>(&line).unwrap()["address"].as_str().unwrap().to_owned();
+    drop(child.stderr.take());
+    for _ in 0..3 {
+        assert_eq!(json_of(larder().args(["stats", "--server", &address]))["total_objects"], 0);
+    }
+    signal(&child, "TERM");
+    let status = wait_for("the end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
 /// A command that brings in photos, when it is at work.
 /// Number of the signal, as in the masks of proc(5).
 const SIGTERM: u32 = 15;
