@@ -195,12 +195,11 @@ impl Larder {
                 Box::pin(async move { tx.cancel_job(id).await })
             })
             .await?;
-        if job.state == JobState::Cancelled {
-            if let Some(kind) = crate::jobs::JobKind::named(&job.kind) {
-                let fault =
-                    Fault::new(Code::Cancelled, "the job was cancelled").remedy("send the file again");
-                (kind.gave_up)(job.args, self.clone(), fault).await?;
-            }
+        if job.state == JobState::Cancelled
+            && let Some(kind) = crate::jobs::JobKind::named(&job.kind)
+        {
+            let fault = Fault::new(Code::Cancelled, "the job was cancelled").remedy("send the file again");
+            (kind.gave_up)(job.args, self.clone(), fault).await?;
         }
         self.job(id).await
     }

@@ -130,7 +130,7 @@ impl Larder {
             self.release(&held).await;
             return Err(fault);
         }
-        if let Err(fault) = self.into_trash(&held, &asset, &trash).await {
+        if let Err(fault) = self.move_to_trash(&held, &asset, &trash).await {
             // A move that failed at its sync may have happened: then the intent stays for recovery.
             match self.lies_at(&asset.place, None).await {
                 Ok(Some(_)) => self.release(&held).await,
@@ -182,7 +182,7 @@ impl Larder {
         Ok(asset)
     }
 
-    async fn into_trash(&self, held: &Held, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
+    async fn move_to_trash(&self, held: &Held, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
         held.may_move()?;
         match self.store().rename(&place(&asset.place)?, trash, RenameOptions::default()).await {
             Ok(_) => Ok(()),

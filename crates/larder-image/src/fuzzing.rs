@@ -13,7 +13,7 @@ use crate::{
 type Target = (&'static str, fn(&[u8]));
 
 /// The targets beside those of each format.
-const OTHERS: &[Target] = &[("recipe", recipe), ("strip_metadata", strip)];
+const OTHERS: &[Target] = &[("jpeg_scaled", jpeg_scaled), ("recipe", recipe), ("strip_metadata", strip)];
 
 /// The names of all targets, which are also the folders of their saved files.
 pub fn targets() -> impl Iterator<Item = &'static str> {
@@ -42,6 +42,24 @@ const LIMITS: ImageLimits = ImageLimits {
     decode_memory_bytes: 64 << 20,
 };
 
+/// The scaling decoder by itself, at every scale: what it decodes has the size that the scale says.
+fn jpeg_scaled(bytes: &[u8]) {
+    let limits = larder_jpeg::Limits {
+        max_pixels: LIMITS.pixels_max,
+        max_memory_bytes: LIMITS.decode_memory_bytes,
+        max_block_visits: 1 << 20,
+        ..larder_jpeg::Limits::default()
+    };
+    for scale in larder_jpeg::Scale::ALL {
+        let options = larder_jpeg::Options { scale, limits, ..larder_jpeg::Options::default() };
+        let Ok(planes) = larder_jpeg::decode(bytes, &options) else { continue };
+        if let Some(picture) = planes.to_interleaved() {
+            assert_eq!(picture.samples.len(), picture.width * picture.height * picture.channels);
+            assert_eq!((picture.width, picture.height), (planes.width, planes.height));
+        }
+    }
+}
+
 fn image(format: Format, bytes: &[u8]) {
     let inspected = inspect(bytes, &LIMITS);
     if let Ok(inspection) = &inspected
@@ -69,6 +87,12 @@ fn image(format: Format, bytes: &[u8]) {
     };
     if let Err(error) = decoded.describe() {
         panic!("decoded but not described: {error}");
+    }
+    // Without `trim` the picture may be decoded at a smaller scale.
+    match source.decode(&recipes[..1], deadline) {
+        Ok(smaller) => assert!(smaller.describe().is_ok(), "decoded smaller but not described"),
+        Err(Error::TimedOut) => {}
+        Err(error) => panic!("decoded, but not at a smaller scale: {error}"),
     }
     for rendition in decoded.render(&recipes, Deadline::after(Duration::from_secs(30))) {
         match rendition {

@@ -266,6 +266,7 @@ fn walk(steps: &[Step], bits: usize) -> Skip {
 }
 
 #[cfg(test)]
+#[expect(clippy::unusual_byte_groupings, reason = "bits are grouped as codes and magnitudes")]
 mod tests {
     use super::*;
     use crate::huffman::tests::table;

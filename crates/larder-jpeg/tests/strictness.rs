@@ -129,6 +129,9 @@ fn an_interrupt_is_asked_for_each_row_and_obeyed() {
     assert_eq!((location.mcu_row, asked.get()), (Some(2), 3));
 }
 
+/// Components of a scan, and its band and bits.
+type Scan<'a> = (&'a [usize], (u8, u8, u8, u8));
+
 #[test]
 fn scans_that_do_not_follow_from_one_another_are_refused() {
     let picture = picture();
@@ -136,7 +139,7 @@ fn scans_that_do_not_follow_from_one_another_are_refused() {
     let whole = picture.write(form);
     let start = Header::read(&whole).unwrap().first_scan_offset - 4;
     let all: &[usize] = &[0, 1, 2];
-    let orders: [&[(&[usize], (u8, u8, u8, u8))]; 5] = [
+    let orders: [&[Scan]; 5] = [
         &[(&[0], (1, 63, 0, 0))],
         &[(all, (0, 0, 0, 0)), (all, (0, 0, 0, 0))],
         &[(all, (0, 0, 0, 2)), (all, (0, 0, 1, 0))],

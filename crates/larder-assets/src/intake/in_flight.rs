@@ -72,7 +72,7 @@ impl InFlight {
     /// All of them, the newest first.
     pub(crate) fn list(&self, now: Timestamp) -> Vec<UploadView> {
         let mut views: Vec<_> = self.lock().iter().map(|(id, entry)| entry.view(*id, now)).collect();
-        views.sort_by(|one, two| two.id.cmp(&one.id));
+        views.sort_by_key(|view| std::cmp::Reverse(view.id));
         views
     }
 

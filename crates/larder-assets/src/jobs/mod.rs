@@ -2,8 +2,8 @@
 //!
 //! A job is a serialisable struct, its arguments. It may run twice: after a crash another worker
 //! begins it anew. It holds a lease and never an open transaction; what it stores at its end it
-//! stores in a transaction that proves the lease ([`JobContext::finish_in`] or
-//! [`Tx::confirm_lease`](larder_catalog::Tx::confirm_lease)).
+//! stores in a transaction that proves the lease
+//! ([`Tx::confirm_lease`](larder_catalog::Tx::confirm_lease)).
 
 pub mod backfill;
 pub mod collect;

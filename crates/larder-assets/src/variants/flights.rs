@@ -10,7 +10,10 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// The variants that are being made for readers in this process.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<HashMap<(AssetId, String), Arc<AsyncMutex<()>>>>);
+pub(crate) struct Flights(Mutex<HashMap<(AssetId, String), Turn>>);
+
+/// Held by whoever makes the variant.
+type Turn = Arc<AsyncMutex<()>>;
 
 impl Flights {
     /// Waits for one's turn to look whether the variant is there, and to make it if not.

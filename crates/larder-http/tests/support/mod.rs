@@ -1,7 +1,6 @@
 //! A whole Larder in one process: catalogue in SQLite files, bytes in a store that can be cut off,
 //! jobs run by hand.
 
-#![expect(clippy::allow_attributes, reason = "each test binary uses another part of this module")]
 #![allow(dead_code, reason = "each test binary uses another part of this module")]
 
 pub mod pictures;

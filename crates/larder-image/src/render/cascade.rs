@@ -45,7 +45,7 @@ impl<'a> Cascade<'a> {
                 let region = level.region_of(plan.region);
                 resize(&mut self.resizer, &level.picture, region, size)?
             }
-            None => self.from_source(plan, size)?,
+            None => self.of_source(plan, size)?,
         };
         // What the resizer keeps for the next time would be held while this one is encoded.
         self.resizer.reset_internal_buffers();
@@ -56,7 +56,7 @@ impl<'a> Cascade<'a> {
         Ok(scaled)
     }
 
-    fn from_source(&mut self, plan: &Plan, size: (u32, u32)) -> Result<Picture, Error> {
+    fn of_source(&mut self, plan: &Plan, size: (u32, u32)) -> Result<Picture, Error> {
         let decoded = (self.source.width(), self.source.height());
         if decoded == self.stored {
             return resize_within(&mut self.resizer, self.source, plan.bounds, plan.region, size);

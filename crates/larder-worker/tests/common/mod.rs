@@ -1,6 +1,5 @@
 //! A Larder on a folder of its own, with a clock that tests move.
 
-#![expect(clippy::allow_attributes, reason = "each test binary uses another part of this module")]
 #![allow(dead_code, reason = "each test binary uses another part of this module")]
 
 use std::{path::PathBuf, sync::Arc};

@@ -95,7 +95,7 @@ pub enum Key {
         /// What it is for, for people
         #[arg(long)]
         name: String,
-        /// What it may do: BUCKETS[:PREFIXES[:ACTIONS]], or admin. Each part is a list with commas; `*`
+        /// What it may do: `BUCKETS[:PREFIXES[:ACTIONS]]`, or `admin`. Each part is a list with commas; `*`
         /// is every bucket, no prefix every key; actions are read, list, write, delete, sign (all of
         /// them unless named)
         #[arg(long, value_name = "SCOPE", value_parser = values::scope)]

@@ -1,6 +1,6 @@
 //! What the operator decides: `larder.toml`, the environment, and flags of the command line.
 //!
-//! [`SETTINGS`] is the one table from which reading, error texts and `docs/configuration.md` come. A
+//! [`SETTINGS`](settings::SETTINGS) is the one table from which reading, error texts and `docs/configuration.md` come. A
 //! setting is added as a field of [`Config`] and a line of that table.
 //!
 //! Later sources win over earlier ones: defaults, names of other applications (`DATABASE_URL`, …),

@@ -172,6 +172,7 @@ pub struct DeliveryConfig {
 }
 
 /// Who sends the bytes of a local file.
+#[expect(clippy::enum_variant_names, reason = "X-Sendfile is what the header is called")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sendfile {
     /// Larder itself.

@@ -7,8 +7,11 @@ use serde_json::Value;
 
 use crate::client::{ask, client, corpus, files_of, finished, server, upload};
 
-/// Presets by bucket, with the box that a picture is fitted into and its format.
-const SETS: &[(&str, &[(&str, u32, u32, &str)])] = &[
+/// Name, the box that a picture is fitted into, and format.
+type Preset = (&'static str, u32, u32, &'static str);
+
+/// Presets by bucket.
+const SETS: &[(&str, &[Preset])] = &[
     (
         "artwork",
         &[
