@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder_catalog::{AssetRecord, Class, UploadChange, UploadRecord, UploadStatus, VariantRecord};
 use larder_core::{Code, Fault, Timestamp};
-use larder_store::ListOptions;
+use larder_store::{ListOptions, UnfinishedOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -65,7 +65,7 @@ pub struct SweepReport {
     pub dry_run: bool,
     /// Uploads that expired.
     pub uploads: u64,
-    /// Leftovers in staging.
+    /// Leftovers of writers that were cut off: in staging, and what was not at its place yet.
     pub leftovers: u64,
     /// Assets deleted by rule, into the trash.
     pub assets: u64,
@@ -229,8 +229,12 @@ impl Larder {
         Ok(())
     }
 
-    /// Removes old bytes in staging that no upload waits for: of requests that were cut off.
+    /// Removes what requests and processes that were cut off left: old bytes in staging that no upload
+    /// waits for, and what the store had in hand.
     async fn sweep_staging(&self, now: Timestamp, report: &mut SweepReport) -> Result<(), Fault> {
+        let unfinished = UnfinishedOptions { begun_before: now.minus(LEFTOVER_AGE), dry_run: report.dry_run };
+        let removed = self.store().remove_unfinished(unfinished).await.map_err(Fault::from);
+        report.leftovers += told(removed, "something unfinished", "in the store")?.unwrap_or(0);
         let mut after = None;
         loop {
             let options = ListOptions {

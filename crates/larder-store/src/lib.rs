@@ -36,5 +36,5 @@ pub use metered::MeteredStore;
 pub use place::{PLACE_BYTES_MAX, PREFIX_BYTES_MAX, Place, PlaceError, SEGMENT_BYTES_MAX};
 pub use store::{
     Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,
-    RenameOptions, Stat, Store,
+    RenameOptions, Stat, Store, UnfinishedOptions,
 };

@@ -47,6 +47,7 @@ use crate::{
     place::Place,
     store::{
         Capabilities, Condition, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, Stat, Store,
+        UnfinishedOptions,
     },
 };
 
@@ -104,7 +105,7 @@ impl LocalStore {
         }
         let durable = Durable::new(Arc::clone(&root));
         durable.settle_blocking(&[STAGING, temporary::FOLDER, place_lock::FOLDER]).map_err(failed)?;
-        temporary::sweep(&root).map_err(failed)?;
+        temporary::sweep(&root, false).map_err(failed)?;
         match Temporary::create(&root, &ambient) {
             // A full store still serves what it holds.
             Ok(_) | Err(Errno::NOSPC | Errno::DQUOT) => {}
@@ -424,5 +425,16 @@ impl Store for LocalStore {
         self.sync_folders(from, left).await?;
         self.prune_above(from).await?;
         Ok(stat)
+    }
+
+    async fn remove_unfinished(&self, options: UnfinishedOptions) -> Result<u64> {
+        let shared = Arc::clone(&self.shared);
+        let sweep = move || {
+            temporary::sweep(&shared.root, options.dry_run)
+                .map_err(|error| errno::failed(shared.root.path(), temporary::FOLDER, error))
+        };
+        tokio::task::spawn_blocking(sweep)
+            .await
+            .map_err(|error| Error::Internal { place: temporary::FOLDER.to_owned(), source: error.into() })?
     }
 }

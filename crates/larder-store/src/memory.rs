@@ -22,7 +22,7 @@ use crate::{
     place::Place,
     store::{
         Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,
-        RenameOptions, Stat, Store,
+        RenameOptions, Stat, Store, UnfinishedOptions,
     },
 };
 
@@ -196,6 +196,10 @@ impl Store for MemoryStore {
         objects.remove(from);
         objects.insert(to.clone(), object);
         Ok(stat)
+    }
+
+    async fn remove_unfinished(&self, _: UnfinishedOptions) -> Result<u64> {
+        Ok(0)
     }
 }
 

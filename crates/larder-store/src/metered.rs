@@ -11,7 +11,10 @@ use crate::{
     error::{Error, Result},
     listing::{ListOptions, Listing},
     place::Place,
-    store::{Capabilities, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, Stat, Store},
+    store::{
+        Capabilities, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, Stat, Store,
+        UnfinishedOptions,
+    },
 };
 
 /// Counts operations, their outcomes, their time and the bytes that pass, as metrics.
@@ -140,5 +143,9 @@ impl<S: Store> Store for MeteredStore<S> {
 
     async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {
         self.measured("rename", self.inner.rename(from, to, options)).await
+    }
+
+    async fn remove_unfinished(&self, options: UnfinishedOptions) -> Result<u64> {
+        self.measured("remove_unfinished", self.inner.remove_unfinished(options)).await
     }
 }

@@ -143,6 +143,15 @@ pub struct RenameOptions {
     pub attributes: Option<Attributes>,
 }
 
+/// Options of [`Store::remove_unfinished`].
+#[derive(Debug, Clone, Copy)]
+pub struct UnfinishedOptions {
+    /// Where a store can't tell whether a writer still lives (S3), those that began later are spared.
+    pub begun_before: Timestamp,
+    /// Only count them.
+    pub dry_run: bool,
+}
+
 /// Bytes being read.
 #[derive(Debug)]
 pub struct Opened {
@@ -234,6 +243,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`NotFound`](crate::Error::NotFound) for `from`; else as [`put`](Self::put) for `to`.
     async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat>;
+
+    /// Removes what writers that are gone left of puts that never ended and that lies at no place: temporary
+    /// files on a disk, parts of uploads on S3. What a living writer has in hand, in this process or another,
+    /// stays. Answers how many there were.
+    ///
+    /// # Errors
+    /// [`Denied`](crate::Error::Denied), [`Unavailable`](crate::Error::Unavailable).
+    async fn remove_unfinished(&self, options: UnfinishedOptions) -> Result<u64>;
 }
 
 #[async_trait]
@@ -277,5 +294,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {
         (**self).rename(from, to, options).await
+    }
+
+    async fn remove_unfinished(&self, options: UnfinishedOptions) -> Result<u64> {
+        (**self).remove_unfinished(options).await
     }
 }

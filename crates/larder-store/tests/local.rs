@@ -13,7 +13,7 @@ use futures::{StreamExt, future::join_all, stream};
 use larder_core::Ambient;
 use larder_store::{
     Body, Condition, Error, ListOptions, LocalStore, OpenOptions, Place, PutOptions, RenameOptions, Store,
-    StoreExt,
+    StoreExt, UnfinishedOptions,
 };
 use tempfile::TempDir;
 
@@ -155,7 +155,7 @@ async fn put_and_rename_into(store: &LocalStore, own: &Place) {
 }
 
 #[tokio::test]
-async fn opening_removes_what_a_killed_process_left_and_spares_the_living() {
+async fn opening_and_sweeping_remove_what_a_killed_process_left_and_spare_the_living() {
     let folder = folder();
     let store = open(folder.path());
     let temporary = folder.path().join(".larder/local/tmp");
@@ -172,6 +172,13 @@ async fn opening_removes_what_a_killed_process_left_and_spares_the_living() {
     let second = open(folder.path());
     let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 1, "{left:?}");
+    fs::write(temporary.join("left-by-another"), "half").unwrap();
+    let begun_before = larder_core::Timestamp::from_millis(0);
+    for (dry_run, stay) in [(true, 2), (false, 1)] {
+        let options = UnfinishedOptions { begun_before, dry_run };
+        assert_eq!(second.remove_unfinished(options).await.unwrap(), 1);
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), stay);
+    }
     living.await.unwrap().unwrap();
     assert_eq!(second.stat(&place("a")).await.unwrap().size_bytes, 40 * 65_536 + 3);
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use larder_store::{
     Body, BoxError, ByteStream, Capabilities, CopyOptions, Error, ListOptions, Listing, OpenOptions, Opened,
-    Place, PutOptions, RenameOptions, Result, Stat, Store,
+    Place, PutOptions, RenameOptions, Result, Stat, Store, UnfinishedOptions,
 };
 
 /// An operation of a store.
@@ -26,6 +26,7 @@ pub enum Operation {
     Remove,
     Copy,
     Rename,
+    RemoveUnfinished,
 }
 
 /// As what an operation fails.
@@ -336,6 +337,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {
         self.around(Operation::Rename, to.as_str(), self.inner.rename(from, to, options)).await
+    }
+
+    async fn remove_unfinished(&self, options: UnfinishedOptions) -> Result<u64> {
+        self.around(Operation::RemoveUnfinished, "", self.inner.remove_unfinished(options)).await
     }
 }
 

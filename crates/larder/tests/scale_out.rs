@@ -55,6 +55,8 @@ async fn k2_two_processes_share_the_work_and_one_finishes_what_the_other_left() 
     }
     assert!(workers.contains_key(&killed.to_string()), "the first took its share: {workers:?}");
     assert!(workers.contains_key(&two.pid().to_string()), "the second took its share: {workers:?}");
+    // The file that the first was writing when it ended goes with the next sweep.
+    support::sweep_uploads(two.address()).await;
     home.nothing_is_left_over(two.address(), "two processes").await;
 }
 

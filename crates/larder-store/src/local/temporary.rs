@@ -129,10 +129,11 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes the files of writers that are gone. Those of living ones, in this process or another,
-/// stay.
-pub(super) fn sweep(root: &Root) -> Result<(), Errno> {
+/// Removes the files of writers that are gone, or only counts them, and answers how many there are.
+/// Those of living ones, in this process or another, stay.
+pub(super) fn sweep(root: &Root, dry_run: bool) -> Result<u64, Errno> {
     let folder = root.folder(FOLDER)?;
+    let mut abandoned = 0;
     for entry in Dir::read_from(&folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -140,11 +141,14 @@ pub(super) fn sweep(root: &Root) -> Result<(), Errno> {
         let Ok(file) = rustix::fs::openat(&folder, name, flags, Mode::empty()) else {
             continue;
         };
-        if File::from(file).try_lock().is_ok() {
-            let _ = rustix::fs::unlinkat(&folder, name, AtFlags::empty());
+        // Held until the file is removed: its writer may be between creation and lock, and must see that.
+        let file = File::from(file);
+        if file.try_lock().is_ok() {
+            let gone = dry_run || rustix::fs::unlinkat(&folder, name, AtFlags::empty()).is_ok();
+            abandoned += u64::from(gone);
         }
     }
-    Ok(())
+    Ok(abandoned)
 }
 
 fn errno_of(error: &io::Error) -> Errno {
@@ -182,7 +186,9 @@ mod tests {
         let dead = Temporary::create(&root, &Ambient::system()).unwrap();
         let path = root.path().join(dead.relative());
         dead.keep();
-        sweep(&root).unwrap();
+        assert_eq!(sweep(&root, true).unwrap(), 1);
+        assert!(path.exists());
+        assert_eq!(sweep(&root, false).unwrap(), 1);
         assert!(!path.exists());
         assert_eq!(names(&root), 1);
     }

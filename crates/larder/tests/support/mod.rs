@@ -159,6 +159,14 @@ pub async fn settled(address: &str) {
     }
 }
 
+/// Removes what uploads and processes that were cut off left, as the schedule does every ten minutes.
+pub async fn sweep_uploads(address: &str) {
+    let options = serde_json::json!({ "targets": ["uploads"] });
+    let response =
+        client().post(format!("{address}/api/v1/gc/sweep")).json(&options).send().await.expect("an answer");
+    assert_eq!(response.status(), 200);
+}
+
 /// The original and all four variants of a completed upload can be fetched and are whole.
 pub async fn every_picture_is_there(address: &str, upload: &Value, what: &str) {
     let original = fetch(address, &upload["asset"]["url"]).await;
