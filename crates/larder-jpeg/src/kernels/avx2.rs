@@ -82,3 +82,31 @@ pub(super) fn descale<const SHIFT: i32>(value: [__m256i; 2]) -> __m256i {
 pub(super) fn samples(first: __m256i, second: __m256i) -> __m256i {
     _mm256_xor_si256(_mm256_packs_epi16(first, second), _mm256_set1_epi8(-128))
 }
+
+/// Rows to columns, in each half.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
+    let mut pairs = rows;
+    for (index, pair) in rows.as_chunks::<2>().0.iter().enumerate() {
+        pairs[2 * index] = _mm256_unpacklo_epi16(pair[0], pair[1]);
+        pairs[2 * index + 1] = _mm256_unpackhi_epi16(pair[0], pair[1]);
+    }
+    let [a, b, c, d, e, f, g, h] = pairs;
+    let quads = [
+        _mm256_unpacklo_epi32(a, c),
+        _mm256_unpackhi_epi32(a, c),
+        _mm256_unpacklo_epi32(b, d),
+        _mm256_unpackhi_epi32(b, d),
+        _mm256_unpacklo_epi32(e, g),
+        _mm256_unpackhi_epi32(e, g),
+        _mm256_unpacklo_epi32(f, h),
+        _mm256_unpackhi_epi32(f, h),
+    ];
+    let mut columns = rows;
+    for index in 0..4 {
+        columns[2 * index] = _mm256_unpacklo_epi64(quads[index], quads[index + 4]);
+        columns[2 * index + 1] = _mm256_unpackhi_epi64(quads[index], quads[index + 4]);
+    }
+    columns
+}

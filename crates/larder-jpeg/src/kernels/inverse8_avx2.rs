@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{add, descale, products, row, samples as to_samples, scaled, store_16, sub};
+use super::avx2::{add, descale, products, row, samples as to_samples, scaled, store_16, sub, transpose};
 use super::inverse8::*;
 
 /// Must only be called where AVX2 was detected.
@@ -54,32 +54,4 @@ fn pass<const SHIFT: i32>(z: [__m256i; 8]) -> [__m256i; 8] {
         descale::<SHIFT>(sub(sums[1], odd[1])),
         descale::<SHIFT>(sub(sums[0], odd[0])),
     ]
-}
-
-/// Rows to columns, in each half.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn transpose(rows: [__m256i; 8]) -> [__m256i; 8] {
-    let mut pairs = rows;
-    for (index, pair) in rows.as_chunks::<2>().0.iter().enumerate() {
-        pairs[2 * index] = _mm256_unpacklo_epi16(pair[0], pair[1]);
-        pairs[2 * index + 1] = _mm256_unpackhi_epi16(pair[0], pair[1]);
-    }
-    let [a, b, c, d, e, f, g, h] = pairs;
-    let quads = [
-        _mm256_unpacklo_epi32(a, c),
-        _mm256_unpackhi_epi32(a, c),
-        _mm256_unpacklo_epi32(b, d),
-        _mm256_unpackhi_epi32(b, d),
-        _mm256_unpacklo_epi32(e, g),
-        _mm256_unpackhi_epi32(e, g),
-        _mm256_unpacklo_epi32(f, h),
-        _mm256_unpackhi_epi32(f, h),
-    ];
-    let mut columns = rows;
-    for index in 0..4 {
-        columns[2 * index] = _mm256_unpacklo_epi64(quads[index], quads[index + 4]);
-        columns[2 * index + 1] = _mm256_unpackhi_epi64(quads[index], quads[index + 4]);
-    }
-    columns
 }
