@@ -80,6 +80,7 @@
 mod bits;
 mod dc_only;
 mod decoder;
+mod encode;
 mod error;
 mod frame;
 mod header;
@@ -97,6 +98,9 @@ mod scan;
 mod sequential;
 mod upsample;
 
+pub use encode::{
+    EncodeError, EncodeOptions, PlaneView, RgbView, Sampling, Source, encode, encode_memory_bytes,
+};
 pub use error::{Error, Location, Unsupported};
 pub use frame::{Component, Frame, Scale};
 pub use header::{AppSegment, ColorModel, Header};

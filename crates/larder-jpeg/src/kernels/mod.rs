@@ -2,6 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod forward8;
+#[cfg(target_arch = "x86_64")]
+mod forward8_avx2;
+mod halve;
+#[cfg(target_arch = "x86_64")]
+mod halve_avx2;
 mod inverse1;
 mod inverse2;
 #[cfg(target_arch = "x86_64")]
@@ -12,11 +18,15 @@ mod inverse4_avx2;
 mod inverse8;
 #[cfg(target_arch = "x86_64")]
 mod inverse8_avx2;
+mod rgb;
+#[cfg(target_arch = "x86_64")]
+mod rgb_avx2;
 mod ycc;
 #[cfg(target_arch = "x86_64")]
 mod ycc_avx2;
 
 use crate::Scale;
+use crate::encode::quantiser::Divisors;
 
 /// Dequantises and transforms two blocks, each with its table. The samples of a block follow one another
 /// row by row from the start of its 64 bytes; smaller scales leave the rest as it was.
@@ -25,6 +35,19 @@ pub(crate) type InversePair = fn([&[i16; 64]; 2], [&[i16; 64]; 2], &mut [[u8; 64
 /// Converts a row of Y, Cb, Cr to interleaved RGB. All four have the same number of pixels.
 pub(crate) type YccRow = fn(&[u8], &[u8], &[u8], &mut [u8]);
 
+/// Transforms and quantises two blocks that lie side by side in eight rows. Their coefficients come in
+/// zig-zag order; bit `n` of a block's result tells that coefficient `n` is other than zero.
+pub(crate) type ForwardPair = fn([&[u8; 16]; 8], &Divisors, &mut [[i16; 64]; 2]) -> [u64; 2];
+
+/// Converts a row of interleaved RGB to Y, Cb, Cr. All four have the same number of pixels.
+pub(crate) type RgbRow = fn(&[u8], &mut [u8], &mut [u8], &mut [u8]);
+
+/// Means of pairs of a row with an even number of samples.
+pub(crate) type HalveAcross = fn(&[u8], &mut [u8]);
+
+/// Means of two by two samples of two rows with the same even number of samples.
+pub(crate) type HalveBoth = fn([&[u8]; 2], &mut [u8]);
+
 /// One choice of all kernels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernels {
@@ -32,6 +55,10 @@ pub(crate) struct Kernels {
     inverse4: InversePair,
     inverse8: InversePair,
     pub ycc_row: YccRow,
+    pub forward8: ForwardPair,
+    pub rgb_row: RgbRow,
+    pub halve_across: HalveAcross,
+    pub halve_both: HalveBoth,
 }
 
 impl Kernels {
@@ -42,6 +69,10 @@ impl Kernels {
             inverse4: inverse4::pair,
             inverse8: inverse8::pair,
             ycc_row: ycc::row,
+            forward8: forward8::pair,
+            rgb_row: rgb::row,
+            halve_across: halve::across,
+            halve_both: halve::both,
         }
     }
 
@@ -54,6 +85,10 @@ impl Kernels {
                 inverse4: inverse4_avx2::pair,
                 inverse8: inverse8_avx2::pair,
                 ycc_row: ycc_avx2::row,
+                forward8: forward8_avx2::pair,
+                rgb_row: rgb_avx2::row,
+                halve_across: halve_avx2::across,
+                halve_both: halve_avx2::both,
             };
         }
         Self::scalar()
@@ -92,10 +127,10 @@ mod tests {
     use super::*;
 
     /// A small generator (xorshift), so that tests repeat themselves.
-    struct Random(u64);
+    pub(super) struct Random(pub u64);
 
     impl Random {
-        fn next(&mut self) -> u64 {
+        pub fn next(&mut self) -> u64 {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;

@@ -1,0 +1,126 @@
+//! Bits of an entropy-coded segment, with stuffed zeros (T.81, section B.1.1.5).
+
+/// Bytes that the writer may need beyond what it wrote: eight at once, each followed by a zero.
+pub(crate) const SLACK: usize = 16;
+
+/// Writes bits to bytes that are there already, and are enough.
+#[derive(Debug)]
+pub(crate) struct BitWriter<'f> {
+    file: &'f mut [u8],
+    /// Of the next byte to write.
+    position: usize,
+    /// Bits that wait, first one highest among the `64 - free` lowest.
+    bits: u64,
+    free: u32,
+}
+
+impl<'f> BitWriter<'f> {
+    /// Writes from the start of `file`, which has [`SLACK`] more bytes than will be written.
+    pub fn new(file: &'f mut [u8]) -> Self {
+        Self { file, position: 0, bits: 0, free: 64 }
+    }
+
+    /// Writes the lowest `length` bits, at most 32; those above are zeros.
+    #[inline(always)]
+    pub fn put(&mut self, bits: u64, length: u32) {
+        if length <= self.free {
+            self.bits = self.bits << (length & 63) | bits;
+            self.free -= length;
+        } else {
+            let over = length - self.free;
+            let full = self.bits << (self.free & 63) | bits >> (over & 63);
+            self.write(full);
+            // What was written already stays above; it is shifted out before it would be seen.
+            self.bits = bits;
+            self.free = 64 - over;
+        }
+    }
+
+    /// Eight bytes, first one highest.
+    #[inline(always)]
+    fn write(&mut self, full: u64) {
+        // A byte is 0xFF if its highest bit is set and adding one to it carries into that bit's place.
+        let ones = full & 0x8080_8080_8080_8080 & !full.wrapping_add(0x0101_0101_0101_0101);
+        let bytes = full.to_be_bytes();
+        if ones == 0 {
+            self.file[self.position..][..8].copy_from_slice(&bytes);
+            self.position += 8;
+        } else {
+            self.write_stuffed(bytes);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_stuffed(&mut self, bytes: [u8; 8]) {
+        bytes.into_iter().for_each(|byte| self.write_byte(byte));
+    }
+
+    fn write_byte(&mut self, byte: u8) {
+        self.file[self.position] = byte;
+        self.position += 1;
+        if byte == 0xFF {
+            self.file[self.position] = 0;
+            self.position += 1;
+        }
+    }
+
+    /// Fills the last byte with ones (T.81, section F.1.2.3), and tells how many bytes were written.
+    pub fn finish(mut self) -> usize {
+        let filler = self.free % 8;
+        self.put((1 << filler) - 1, filler);
+        let bytes = (64 - self.free) as usize / 8;
+        let rest = if self.free == 64 { 0 } else { self.bits << self.free };
+        rest.to_be_bytes().into_iter().take(bytes).for_each(|byte| self.write_byte(byte));
+        self.position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bit for bit.
+    fn plain(parts: &[(u64, u32)]) -> Vec<u8> {
+        let mut bits: Vec<u8> = parts
+            .iter()
+            .flat_map(|&(bits, length)| (0..length).rev().map(move |at| (bits >> at & 1) as u8))
+            .collect();
+        bits.resize(bits.len().next_multiple_of(8), 1);
+        let bytes = bits.chunks(8).map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit));
+        bytes.flat_map(|byte| if byte == 0xFF { vec![0xFF, 0] } else { vec![byte] }).collect()
+    }
+
+    fn written(parts: &[(u64, u32)]) -> Vec<u8> {
+        let mut file = vec![0; 2 * plain(parts).len() + SLACK];
+        let mut writer = BitWriter::new(&mut file);
+        parts.iter().for_each(|&(bits, length)| writer.put(bits, length));
+        let length = writer.finish();
+        file.truncate(length);
+        file
+    }
+
+    #[test]
+    fn bits_come_in_order_and_ones_are_stuffed() {
+        let mut state = 1_u64;
+        for round in 0..3_000 {
+            let parts: Vec<_> = (0..round % 97)
+                .map(|index| {
+                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    let length = (state >> 40) as u32 % 32 + u32::from(index % 3 == 0);
+                    let bits = if round % 4 == 0 { u64::MAX } else { state >> 13 };
+                    (bits & ((1 << length) - 1), length)
+                })
+                .collect();
+            assert_eq!(written(&parts), plain(&parts), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_last_byte_is_filled_with_ones() {
+        assert_eq!(written(&[(0b101, 3)]), [0b1011_1111]);
+        assert_eq!(written(&[(0b1, 1)]), [0xFF, 0]);
+        assert_eq!(written(&[(0, 32), (5, 32)]), [0, 0, 0, 0, 0, 0, 0, 5]);
+        assert_eq!(written(&[]), []);
+    }
+}
