@@ -1,7 +1,8 @@
-//! A strict JPEG decoder (ITU-T Rec. T.81) with scaled, planar output: pure Rust, no dependencies, no I/O.
+//! A strict JPEG decoder (ITU-T Rec. T.81) with scaled, planar output, and an encoder that takes planes as
+//! they are: pure Rust, no dependencies, no I/O.
 //!
 //! ```
-//! use larder_jpeg::{Header, Limits, Options, Scale, decode};
+//! use larder_jpeg::{EncodeOptions, Header, Limits, Options, Scale, decode, encode};
 //!
 //! # let file = larder_jpeg::doc_example();
 //! // Size, sampling, metadata, and what a decode would take: from the first segments alone.
@@ -14,7 +15,12 @@
 //! let options = Options { scale, limits: Limits { max_pixels: 50_000_000, ..Limits::default() }, ..Options::default() };
 //! let picture = decode(&file, &options)?;
 //! assert_eq!(picture.planes[0].row(0), [128]);
-//! # Ok::<(), larder_jpeg::Error>(())
+//!
+//! // And back into a file, without a conversion to RGB and its loss.
+//! let (source, sampling) = picture.source().expect("grey, or YCbCr in a common sampling");
+//! let smaller = encode(&source, &EncodeOptions { quality: 80, sampling, ..EncodeOptions::default() })?;
+//! assert_eq!(Header::read(&smaller)?.frame.width, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # The way of a file
@@ -45,6 +51,34 @@
 //!
 //! A sequential file is transformed as it is read and holds nothing but its output and 64 blocks; a
 //! progressive one holds all of its coefficients, at 1/8 only DC. [`Header::memory_bytes`] says how much.
+//!
+//! # The way of a picture
+//!
+//! ```text
+//!    planes            RGB
+//!       │               │
+//!       │             bands      Y, Cb, Cr of a row of MCUs; Cb and Cr scaled down
+//!       └──────┬────────┘
+//!              ▼
+//!            strip ◄── kernels   eight MCUs, transformed and quantised             (A.2, A.3)
+//!              │
+//!            tokens              runs and values; how often each symbol comes      (F.1.2)
+//!              │
+//!     optimal or standard        the Huffman tables                                (K.2, K.3)
+//!              │
+//!            codes, writer       bits, zeros stuffed                               (C.2, F.1.2.3)
+//!              │
+//!  bytes ◄── segments            what comes before the scan                        (B.2)
+//! ```
+//!
+//! Planes are read where they lie and RGB is converted a row of MCUs at a time, so that only the tokens and the
+//! file itself take memory: [`encode_memory_bytes`] says how much at most.
+//!
+//! # What is encoded
+//!
+//! Baseline files of one scan, grey or YCbCr in 4:4:4, 4:2:2 or 4:2:0, with libjpeg's qualities, and tables
+//! made for the picture or those of the standard. They are those of libjpeg-turbo with its default method
+//! (`islow`), byte for byte, from RGB too. A colour profile is written; no other metadata.
 //!
 //! # What is decoded
 //!

@@ -19,8 +19,8 @@ pub(super) fn definition(uses: &[u64; 256]) -> Definition {
     if let Some(count) = counts.iter_mut().rfind(|count| **count > 0) {
         *count -= 1;
     }
-    // Shorter codes first, and of one length the lower symbol; the reserved one comes last by itself,
-    // since no symbol is rarer and of equals it is the highest.
+    // Shorter codes first, and of one length the lower symbol. What `limit` changed does not matter: the
+    // order by frequency stays.
     let mut order: Vec<_> = lengths.into_iter().zip(symbols).collect();
     order.pop();
     order.sort_unstable();

@@ -80,10 +80,9 @@ impl Planes {
 
     fn common_sampling(&self) -> Option<Sampling> {
         let &[luma, blue, red] = self.sampling.as_slice() else { return None };
-        let factors = |sampling: Sampling| sampling.ratio();
         // Factors count in proportion only: 2x2, 2x2, 2x2 is 4:4:4 too.
-        let is = |&sampling: &Sampling| {
-            let (across, down) = factors(sampling);
+        let is = |sampling: &Sampling| {
+            let (across, down) = sampling.ratio();
             let times = |(h, v): (u8, u8)| (usize::from(h) * across, usize::from(v) * down);
             let luma = (usize::from(luma.0), usize::from(luma.1));
             times(blue) == luma && times(red) == luma

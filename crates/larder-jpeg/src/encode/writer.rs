@@ -1,7 +1,17 @@
 //! Bits of an entropy-coded segment, with stuffed zeros (T.81, section B.1.1.5).
 
+use super::codes::TablePair;
+
 /// Bytes that the writer may need beyond what it wrote: eight at once, each followed by a zero.
 pub(crate) const SLACK: usize = 16;
+
+/// Bits that wait to be written.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// The first one is highest among the `64 - free` lowest.
+    bits: u64,
+    free: u32,
+}
 
 /// Writes bits to bytes that are there already, and are enough.
 #[derive(Debug)]
@@ -9,30 +19,41 @@ pub(crate) struct BitWriter<'f> {
     file: &'f mut [u8],
     /// Of the next byte to write.
     position: usize,
-    /// Bits that wait, first one highest among the `64 - free` lowest.
-    bits: u64,
-    free: u32,
+    waiting: Waiting,
 }
 
 impl<'f> BitWriter<'f> {
     /// Writes from the start of `file`, which has [`SLACK`] more bytes than will be written.
     pub fn new(file: &'f mut [u8]) -> Self {
-        Self { file, position: 0, bits: 0, free: 64 }
+        Self { file, position: 0, waiting: Waiting { bits: 0, free: 64 } }
+    }
+
+    /// Writes a block: its DC difference and the tokens behind it.
+    ///
+    /// Not inlined: its loop needs all registers.
+    #[inline(never)]
+    pub fn put_block(&mut self, dc: u16, ac: &[u16], tables: &TablePair) {
+        let mut waiting = self.waiting;
+        let (bits, length) = tables.dc_codes.of(dc);
+        self.put(&mut waiting, bits, length);
+        for &token in ac {
+            let (bits, length) = tables.ac_codes.of(token);
+            self.put(&mut waiting, bits, length);
+        }
+        self.waiting = waiting;
     }
 
     /// Writes the lowest `length` bits, at most 32; those above are zeros.
     #[inline(always)]
-    pub fn put(&mut self, bits: u64, length: u32) {
-        if length <= self.free {
-            self.bits = self.bits << (length & 63) | bits;
-            self.free -= length;
+    fn put(&mut self, waiting: &mut Waiting, bits: u64, length: u32) {
+        let Waiting { bits: before, free } = *waiting;
+        if length <= free {
+            *waiting = Waiting { bits: before << (length & 63) | bits, free: free - length };
         } else {
-            let over = length - self.free;
-            let full = self.bits << (self.free & 63) | bits >> (over & 63);
-            self.write(full);
+            let over = length - free;
+            self.write(before << (free & 63) | bits >> (over & 63));
             // What was written already stays above; it is shifted out before it would be seen.
-            self.bits = bits;
-            self.free = 64 - over;
+            *waiting = Waiting { bits, free: 64 - over };
         }
     }
 
@@ -67,10 +88,11 @@ impl<'f> BitWriter<'f> {
 
     /// Fills the last byte with ones (T.81, section F.1.2.3), and tells how many bytes were written.
     pub fn finish(mut self) -> usize {
-        let filler = self.free % 8;
-        self.put((1 << filler) - 1, filler);
-        let bytes = (64 - self.free) as usize / 8;
-        let rest = if self.free == 64 { 0 } else { self.bits << self.free };
+        let mut waiting = self.waiting;
+        let filler = waiting.free % 8;
+        self.put(&mut waiting, (1 << filler) - 1, filler);
+        let bytes = (64 - waiting.free) as usize / 8;
+        let rest = waiting.bits << (waiting.free & 63);
         rest.to_be_bytes().into_iter().take(bytes).for_each(|byte| self.write_byte(byte));
         self.position
     }
@@ -94,7 +116,9 @@ mod tests {
     fn written(parts: &[(u64, u32)]) -> Vec<u8> {
         let mut file = vec![0; 2 * plain(parts).len() + SLACK];
         let mut writer = BitWriter::new(&mut file);
-        parts.iter().for_each(|&(bits, length)| writer.put(bits, length));
+        let mut waiting = writer.waiting;
+        parts.iter().for_each(|&(bits, length)| writer.put(&mut waiting, bits, length));
+        writer.waiting = waiting;
         let length = writer.finish();
         file.truncate(length);
         file
