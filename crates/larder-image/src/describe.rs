@@ -6,9 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fast_image_resize::Resizer;
 
-use crate::picture::Picture;
+use crate::picture::{Picture, Pixels};
 use crate::pixels::{compose, orient, resize::resize};
 use crate::plan::Region;
+use crate::planar::Sampling;
 use crate::{Error, Orientation, icc};
 
 /// What a catalogue keeps of a picture.
@@ -29,15 +30,19 @@ pub struct Description {
 /// ThumbHash takes at most 100.
 const COPY_SIDE_PX: u32 = 64;
 
-pub(crate) fn describe(picture: &Picture, orientation: Orientation) -> Result<Description, Error> {
-    let whole = Region::new(0, 0, picture.width(), picture.height());
-    let longest = picture.width().max(picture.height());
-    let shrunk = |side: u32| match longest {
-        0..=COPY_SIDE_PX => side,
-        _ => (side * COPY_SIDE_PX / longest).max(1),
-    };
+pub(crate) fn describe(pixels: &Pixels, orientation: Orientation) -> Result<Description, Error> {
     let mut resizer = Resizer::new();
-    let small = resize(&mut resizer, picture, whole, (shrunk(picture.width()), shrunk(picture.height())))?;
+    let small = match pixels {
+        Pixels::Interleaved(picture) => {
+            let size = (picture.width(), picture.height());
+            resize(&mut resizer, picture, Region::new(0, 0, size.0, size.1), shrunk(size))?
+        }
+        Pixels::Planar(planes) => {
+            let size = planes.size();
+            let whole = Region::new(0, 0, size.0, size.1);
+            planes.scaled(whole, shrunk(size), Orientation::UPRIGHT, Sampling::Full).to_picture()?
+        }
+    };
     let small = orient::orient(icc::to_srgb(small)?, orientation);
     let (width, height) = (small.width(), small.height());
     let rgba = small.into_rgba();
@@ -53,6 +58,16 @@ pub(crate) fn describe(picture: &Picture, orientation: Orientation) -> Result<De
         dominant_color: dominant_color(&rgba),
         perceptual_hash: perceptual_hash(&mut resizer, &opaque)?,
     })
+}
+
+/// The size of the copy.
+fn shrunk((width, height): (u32, u32)) -> (u32, u32) {
+    let longest = width.max(height);
+    let side = |side: u32| match longest {
+        0..=COPY_SIDE_PX => side,
+        _ => (side * COPY_SIDE_PX / longest).max(1),
+    };
+    (side(width), side(height))
 }
 
 /// The mean of the most frequent of 4,096 colour cells: the colour that is there most, not the grey
@@ -120,6 +135,10 @@ fn perceptual_hash(resizer: &mut Resizer, opaque: &Picture) -> Result<u64, Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn describe_picture(picture: &Picture, orientation: Orientation) -> Result<Description, Error> {
+        describe(&Pixels::Interleaved(picture.clone()), orientation)
+    }
     use crate::picture::Channels;
 
     fn scene(width: u32, height: u32) -> Picture {
@@ -141,10 +160,10 @@ mod tests {
 
     #[test]
     fn the_hash_of_a_smaller_copy_is_near_and_of_another_picture_far() {
-        let large = describe(&scene(900, 600), Orientation::UPRIGHT).unwrap();
-        let small = describe(&scene(150, 100), Orientation::UPRIGHT).unwrap();
+        let large = describe_picture(&scene(900, 600), Orientation::UPRIGHT).unwrap();
+        let small = describe_picture(&scene(150, 100), Orientation::UPRIGHT).unwrap();
         assert!(distance(large.perceptual_hash, small.perceptual_hash) <= 6);
-        let turned = describe(&scene(900, 600), Orientation::turn(2)).unwrap();
+        let turned = describe_picture(&scene(900, 600), Orientation::turn(2)).unwrap();
         assert!(distance(large.perceptual_hash, turned.perceptual_hash) >= 20);
     }
 
@@ -153,19 +172,19 @@ mod tests {
         let mut pixels = [[200, 10, 10]; 30].concat();
         pixels.extend([[10, 10, 200]; 70].concat());
         let picture = Picture::new(10, 10, Channels::Rgb, pixels);
-        assert_eq!(describe(&picture, Orientation::UPRIGHT).unwrap().dominant_color, "#0a0ac8");
+        assert_eq!(describe_picture(&picture, Orientation::UPRIGHT).unwrap().dominant_color, "#0a0ac8");
     }
 
     #[test]
     fn an_invisible_picture_is_described_too() {
         let picture = Picture::filled(3, 3, Channels::Rgba, &[1, 2, 3, 0]);
-        assert_eq!(describe(&picture, Orientation::UPRIGHT).unwrap().dominant_color, "#ffffff");
+        assert_eq!(describe_picture(&picture, Orientation::UPRIGHT).unwrap().dominant_color, "#ffffff");
     }
 
     #[test]
     fn one_pixel_and_extreme_shapes_are_described() {
         for size in [(1, 1), (1, 2_000), (2_000, 1)] {
-            let description = describe(&scene(size.0, size.1), Orientation::UPRIGHT).unwrap();
+            let description = describe_picture(&scene(size.0, size.1), Orientation::UPRIGHT).unwrap();
             assert!(!description.blurhash.is_empty() && !description.thumbhash.is_empty());
         }
     }

@@ -28,6 +28,7 @@ mod orientation;
 mod picture;
 mod pixels;
 mod plan;
+mod planar;
 mod recipe;
 mod render;
 mod source;

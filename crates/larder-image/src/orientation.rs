@@ -78,6 +78,13 @@ impl Orientation {
         if self.swaps_sides() { (height, width) } else { (width, height) }
     }
 
+    /// Whether what was left comes to lie right or below, and what was on top below or right: the ends of
+    /// rows and of columns as stored that are shown last are then their first ones.
+    pub(crate) const fn reverses(self) -> (bool, bool) {
+        let across = self.mirrored != matches!(self.quarters, 2 | 3);
+        (across, matches!(self.quarters, 1 | 2))
+    }
+
     /// Whether the picture is mirrored before it is turned.
     pub(crate) const fn is_mirrored(self) -> bool {
         self.mirrored

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::planar::Planar;
+
 /// The channels of a pixel, a byte each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Channels {
@@ -72,6 +74,10 @@ impl Picture {
         &self.pixels
     }
 
+    pub(crate) fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     pub(crate) fn pixels_mut(&mut self) -> &mut [u8] {
         &mut self.pixels
     }
@@ -127,6 +133,23 @@ impl Picture {
     /// Bytes of memory that the picture holds.
     pub(crate) fn memory_bytes(&self) -> u64 {
         (self.pixels.capacity() + self.profile.as_ref().map_or(0, |profile| profile.len())) as u64
+    }
+}
+
+/// What a decoder gives.
+#[derive(Debug)]
+pub(crate) enum Pixels {
+    Interleaved(Picture),
+    Planar(Planar),
+}
+
+impl Pixels {
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        match self {
+            Self::Interleaved(picture) => picture.memory_bytes(),
+            Self::Planar(planes) => planes.memory_bytes(),
+        }
     }
 }
 

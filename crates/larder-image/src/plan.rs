@@ -116,14 +116,14 @@ impl Plan {
     }
 
     /// How small the stored picture may be, as a fraction of its sides, so that the region still has the
-    /// pixels that it is scaled to. `None` if it has to have its own size: where pixels are looked at or
-    /// cut, or are not scaled down.
+    /// pixels that it is scaled to. `None` where single pixels are looked at or cut, or more are made than
+    /// there are.
     pub(crate) fn fraction_needed(&self, (width, height): (u32, u32)) -> Option<f64> {
         let cut = self.is_bound || self.bounds != Region::new(0, 0, width, height);
         let scaled = self.stored_scaled_size();
         let fraction =
             (f64::from(scaled.0) / self.region.width).max(f64::from(scaled.1) / self.region.height);
-        (!cut && fraction < 1.0).then_some(fraction)
+        (!cut && fraction <= 1.0).then_some(fraction)
     }
 
     /// Whether the region becomes smaller in both directions.

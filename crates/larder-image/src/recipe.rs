@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::formats::{Encode, FORMATS, Format};
 use crate::picture::Picture;
 use crate::plan::Plan;
-use crate::steps::{self, STEPS, Step, Work};
+use crate::steps::{self, Effect, STEPS, Step, Work};
 use crate::{Error, Orientation};
 
 /// Longest text of a recipe, in bytes. Every step once with its longest argument takes half of it.
@@ -277,20 +277,33 @@ impl Recipe {
 
     /// Bytes of memory that steps take at most beside the picture and a copy of it.
     pub(crate) fn steps_memory_bytes(&self, plan: &Plan) -> u64 {
-        let size = |step: &dyn Step| {
-            step.memory_bytes(plan.scaled_size()).max(step.memory_bytes(plan.output_size()))
+        let size = |effect: &dyn Effect| {
+            effect.memory_bytes(plan.scaled_size()).max(effect.memory_bytes(plan.output_size()))
         };
-        self.steps.iter().map(|step| size(&**step)).max().unwrap_or(0)
+        self.effects().map(size).max().unwrap_or(0)
+    }
+
+    /// Whether a picture without transparency may look different for more than its part, its size and how
+    /// it is turned.
+    pub(crate) fn changes_opaque(&self, plan: &Plan) -> bool {
+        let padded = plan.canvas.is_some_and(|canvas| canvas != plan.scaled_size());
+        padded || self.effects().any(Effect::changes_opaque)
+    }
+
+    fn effects(&self) -> impl Iterator<Item = &dyn Effect> {
+        self.steps.iter().flat_map(|step| [step.retouch(), step.compose()]).flatten()
     }
 
     /// The resized and upright picture after every step that changes its pixels.
     pub(crate) fn retouch(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
-        self.steps.iter().try_fold(picture, |picture, step| step.retouch(picture, work))
+        let mut effects = self.steps.iter().filter_map(|step| step.retouch());
+        effects.try_fold(picture, |picture, effect| effect.apply(picture, work))
     }
 
     /// The picture with its margins after every step that lays something under or over it.
     pub(crate) fn compose(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
-        self.steps.iter().try_fold(picture, |picture, step| step.compose(picture, work))
+        let mut effects = self.steps.iter().filter_map(|step| step.compose());
+        effects.try_fold(picture, |picture, effect| effect.apply(picture, work))
     }
 }
 

@@ -1,24 +1,31 @@
 //! From one decoded picture to all of its renditions.
 //!
 //! Still pictures cascade: the largest is made from the decoded picture, each smaller one from the
-//! smallest larger one that leaves [`CASCADE_FACTOR`] between them. Animations are walked through
+//! smallest larger one that leaves [`levels::CASCADE_FACTOR`] between them. What was decoded in planes
+//! stays in planes as far as the recipe allows, at best up to the encoder. Animations are walked through
 //! frame by frame, so that never more than one is in memory.
 
 mod animation;
 mod cascade;
+mod levels;
 mod memory;
+mod planes;
+
+use std::sync::Arc;
 
 use crate::formats::{Encode, Format};
 use crate::guard::guarded;
 use crate::picture::{Channels, Picture};
 use crate::pixels::{compose, orient};
 use crate::plan::Plan;
-use crate::recipe::Recipe;
+use crate::planar::{Planar, Sampling};
+use crate::recipe::{Quality, Recipe};
 use crate::source::Decoded;
 use crate::steps::Work;
-use crate::{Deadline, Error, icc};
+use crate::{Deadline, Error, Orientation, icc};
 use cascade::Cascade;
 pub(crate) use memory::Costs;
+use planes::PlanarCascade;
 
 /// An encoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +54,12 @@ pub(crate) fn render(
     let costs = decoded.costs(recipes);
     let converts_early = !recipes.iter().any(Recipe::keeps_profile);
     let stored = (decoded.inspection().width_px, decoded.inspection().height_px);
-    let mut cascade = Cascade::new(decoded.picture(), stored, converts_early);
+    let picture = || decoded.picture();
+    let mut scaler = Scaler {
+        stored,
+        planes: decoded.planar().map(PlanarCascade::new),
+        pixels: Cascade::new(&picture, stored, converts_early),
+    };
     let mut results: Vec<Result<Rendition, Error>> =
         recipes.iter().map(|_| Err(Error::internal("a recipe was left out"))).collect();
     for index in order {
@@ -60,7 +72,7 @@ pub(crate) fn render(
                 recipe.output_format(inspection.format, inspection.oriented_size(), inspection.frames);
             guarded(format, || match decoded.stays_animated(recipe) {
                 true => animation::render(decoded, recipe, &plan, format, deadline),
-                false => still(&mut cascade, recipe, &plan, format, deadline),
+                false => still(&mut scaler, recipe, &plan, format, deadline),
             })
         });
     }
@@ -70,7 +82,14 @@ pub(crate) fn render(
 impl Decoded {
     fn plan(&self, recipe: &Recipe) -> Result<Plan, Error> {
         let inspection = self.inspection();
-        recipe.plan(self.picture(), (inspection.width_px, inspection.height_px), inspection.orientation)
+        let size = (inspection.width_px, inspection.height_px);
+        // Most recipes do not look at pixels.
+        let plan = recipe.plan_at_most(size, inspection.orientation)?;
+        if self.planar().is_some() && !plan.is_bound {
+            plan.check_growth(size)?;
+            return Ok(plan);
+        }
+        recipe.plan(self.picture()?, size, inspection.orientation)
     }
 
     fn stays_animated(&self, recipe: &Recipe) -> bool {
@@ -78,8 +97,41 @@ impl Decoded {
     }
 }
 
+/// Where resized pictures come from.
+struct Scaler<'a> {
+    stored: (u32, u32),
+    planes: Option<PlanarCascade<'a>>,
+    pixels: Cascade<'a>,
+}
+
+impl Scaler<'_> {
+    /// The plan's picture in planes, turned as it is shown; `None` where there are none, or where their
+    /// edges do not lie on samples.
+    fn planes(&mut self, plan: &Plan, sampling: Sampling) -> Option<Arc<Planar>> {
+        let planes = self.planes.as_mut().filter(|_| plan.fraction_needed(self.stored).is_some())?;
+        let scaled = planes.scaled(plan, sampling);
+        Some(match plan.orientation {
+            Orientation::UPRIGHT => scaled,
+            orientation => Arc::new(scaled.oriented(orientation)),
+        })
+    }
+
+    /// Whether the colours of the planes are not those of sRGB.
+    fn has_profile(&self) -> bool {
+        self.planes.as_ref().is_some_and(PlanarCascade::has_profile)
+    }
+
+    /// The plan's picture, turned as it is shown.
+    fn picture(&mut self, plan: &Plan) -> Result<Picture, Error> {
+        match self.planes(plan, Sampling::Full) {
+            Some(planes) => planes.to_picture(),
+            None => Ok(orient::orient(self.pixels.scaled(plan)?, plan.orientation)),
+        }
+    }
+}
+
 fn still(
-    cascade: &mut Cascade<'_>,
+    scaler: &mut Scaler<'_>,
     recipe: &Recipe,
     plan: &Plan,
     format: Format,
@@ -87,8 +139,18 @@ fn still(
 ) -> Result<Rendition, Error> {
     let encode = encoder(format)?;
     check_size(plan.output_size(), format, encode)?;
-    let scaled = cascade.scaled(plan)?;
-    let picture = finish(scaled, recipe, &Work { deadline, plan }, encode)?;
+    if let (Some(in_planes), Quality::Lossy(quality)) = (encode.planar, recipe.quality())
+        && !recipe.changes_opaque(plan)
+        && (recipe.keeps_profile() || !scaler.has_profile())
+        && let Some(planes) = scaler.planes(plan, Sampling::Half)
+    {
+        deadline.check()?;
+        let (width_px, height_px) = planes.size();
+        let bytes = in_planes(&planes, quality, deadline)?;
+        return Ok(Rendition { bytes, format, width_px, height_px, frames: 1 });
+    }
+    let upright = scaler.picture(plan)?;
+    let picture = finish(upright, recipe, &Work { deadline, plan }, encode)?;
     deadline.check()?;
     let (width_px, height_px) = (picture.width(), picture.height());
     let bytes = (encode.still)(&picture, recipe.quality(), deadline)?;
@@ -119,9 +181,9 @@ fn check_size((width, height): (u32, u32), format: Format, encode: &Encode) -> R
     }
 }
 
-/// What is done after the resize: turning, effects, colours, margins, what lies under all of it.
-fn finish(scaled: Picture, recipe: &Recipe, work: &Work<'_>, encode: &Encode) -> Result<Picture, Error> {
-    let upright = orient::orient(scaled, work.plan.orientation);
+/// What is done after the picture was resized and turned: effects, colours, margins, what lies under all
+/// of it.
+fn finish(upright: Picture, recipe: &Recipe, work: &Work<'_>, encode: &Encode) -> Result<Picture, Error> {
     let mut picture = recipe.retouch(upright, work)?;
     work.deadline.check()?;
     // A profile for grey does not apply to the three channels that grey becomes.
@@ -142,7 +204,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::recipe::Quality;
     use crate::{ImageLimits, Source, inspect};
 
     #[test]
@@ -158,8 +219,8 @@ mod tests {
             let recipes = [recipe.parse::<Recipe>().unwrap()];
             let made = source.decode(&recipes, later()).unwrap().render(&recipes, later()).remove(0).unwrap();
             let decoded = Source::open(&made.bytes, &limits).unwrap().decode(&[], later()).unwrap();
-            let middle = decoded.picture().height() / 2;
-            (inspect(&made.bytes, &limits).unwrap().has_icc, decoded.picture().pixel(0, middle)[0])
+            let middle = decoded.picture().unwrap().height() / 2;
+            (inspect(&made.bytes, &limits).unwrap().has_icc, decoded.picture().unwrap().pixel(0, middle)[0])
         };
         assert_eq!(shown("profile:keep,format:png"), (true, 55));
         // 55/255 in linear light is 0.216, which sRGB writes as 0.502.

@@ -1,12 +1,15 @@
 //! A file on its way to its pictures: opened, then decoded once.
 
+use std::sync::OnceLock;
+
 use larder_core::limits::ImageLimits;
 
 use crate::describe::{self, Description};
-use crate::formats::Format;
+use crate::formats::{Format, Wanted};
 use crate::guard::guarded;
 use crate::inspect::{Inspection, inspect};
-use crate::picture::Picture;
+use crate::picture::{Picture, Pixels};
+use crate::planar::Planar;
 use crate::recipe::Recipe;
 use crate::render::{self, Costs, Rendition};
 use crate::{Deadline, Error};
@@ -21,6 +24,7 @@ pub struct Source<'a> {
     bytes: &'a [u8],
     inspection: Inspection,
     memory_bytes_max: u64,
+    trusted: bool,
 }
 
 impl<'a> Source<'a> {
@@ -30,7 +34,14 @@ impl<'a> Source<'a> {
     /// As [`inspect`].
     pub fn open(bytes: &'a [u8], limits: &ImageLimits) -> Result<Self, Error> {
         let memory_bytes_max = limits.decode_memory_bytes;
-        Ok(Self { bytes, inspection: inspect(bytes, limits)?, memory_bytes_max })
+        Ok(Self { bytes, inspection: inspect(bytes, limits)?, memory_bytes_max, trusted: false })
+    }
+
+    /// The same, of bytes that were decoded without an error before: what does not show in the wanted
+    /// pictures is then not read again. It makes thumbnails of progressive JPEGs many times faster.
+    #[must_use]
+    pub fn trusted(self) -> Self {
+        Self { trusted: true, ..self }
     }
 
     /// What the header says.
@@ -60,31 +71,38 @@ impl<'a> Source<'a> {
     /// format that are not decoded.
     pub fn decode(&self, wanted: &[Recipe], deadline: Deadline) -> Result<Decoded, Error> {
         deadline.check()?;
-        let picture = match self.shrunk(wanted, deadline)? {
-            Some(picture) => picture,
-            None => self.decode_in_full(deadline)?,
+        let pixels = match self.scaled(wanted, deadline)? {
+            Some(pixels) => pixels,
+            None => Pixels::Interleaved(self.decode_in_full(deadline)?),
         };
         let animated = self.inspection.is_animated() && wanted.iter().any(Recipe::keeps_animation);
         let animation = animated.then(|| self.bytes.to_vec());
         let memory_bytes_max = self.memory_bytes_max;
-        Ok(Decoded { picture, inspection: self.inspection.clone(), animation, memory_bytes_max })
+        Ok(Decoded {
+            pixels,
+            interleaved: OnceLock::new(),
+            inspection: self.inspection.clone(),
+            animation,
+            memory_bytes_max,
+        })
     }
 
-    /// The picture at a smaller scale, if the format has one that is enough for all of `wanted`.
-    fn shrunk(&self, wanted: &[Recipe], deadline: Deadline) -> Result<Option<Picture>, Error> {
+    /// The picture at the scale that is enough for all of `wanted`, if the format has that.
+    fn scaled(&self, wanted: &[Recipe], deadline: Deadline) -> Result<Option<Pixels>, Error> {
         let format = self.inspection.format;
-        let (Some(shrink), Some(size)) = (format.kind().shrink, self.size_enough_for(wanted)) else {
+        let (Some(scaled), Some(size)) = (format.kind().scaled, self.size_enough_for(wanted)) else {
             return Ok(None);
         };
-        guarded(format, || shrink(self.bytes, &self.inspection, size, deadline))
+        let wanted = Wanted { size, trusted: self.trusted };
+        guarded(format, || scaled(self.bytes, &self.inspection, wanted, deadline))
     }
 
     /// The stored size at which the picture is large enough for every recipe; `None` if one of them
-    /// looks at or cuts by single pixels.
+    /// looks at or cuts by single pixels, or enlarges.
     fn size_enough_for(&self, wanted: &[Recipe]) -> Option<(u32, u32)> {
         let stored = (self.inspection.width_px, self.inspection.height_px);
         let longest = f64::from(stored.0.max(stored.1));
-        let mut fraction = f64::from(DESCRIBED_SIDE_PX) / longest;
+        let mut fraction = (f64::from(DESCRIBED_SIDE_PX) / longest).min(1.0);
         for recipe in wanted {
             // What can't be planned is refused when it is rendered, whatever size there is.
             let Ok(plan) = recipe.plan_at_most(stored, self.inspection.orientation) else { continue };
@@ -109,7 +127,9 @@ impl<'a> Source<'a> {
 /// says; recipes mean the size of the file all the same.
 #[derive(Debug)]
 pub struct Decoded {
-    picture: Picture,
+    pixels: Pixels,
+    /// What was decoded in planes, once a recipe needs its channels side by side in full.
+    interleaved: OnceLock<Picture>,
     inspection: Inspection,
     animation: Option<Vec<u8>>,
     memory_bytes_max: u64,
@@ -118,7 +138,10 @@ pub struct Decoded {
 impl Decoded {
     /// Bytes of memory that this holds.
     pub fn memory_bytes(&self) -> u64 {
-        self.picture.memory_bytes() + self.animation.as_ref().map_or(0, |bytes| bytes.capacity() as u64)
+        let interleaved = self.interleaved.get().map_or(0, Picture::memory_bytes);
+        self.pixels.memory_bytes()
+            + interleaved
+            + self.animation.as_ref().map_or(0, |bytes| bytes.capacity() as u64)
     }
 
     /// What the header said.
@@ -131,7 +154,7 @@ impl Decoded {
     /// # Errors
     /// [`Error::Internal`] or [`Error::Panicked`] if it cannot be computed.
     pub fn describe(&self) -> Result<Description, Error> {
-        guarded(self.inspection.format, || describe::describe(&self.picture, self.inspection.orientation))
+        guarded(self.inspection.format, || describe::describe(&self.pixels, self.inspection.orientation))
     }
 
     /// Makes every recipe's picture, in the order given: each is a rendition or its own error.
@@ -148,8 +171,23 @@ impl Decoded {
         Costs::of(&self.inspection, file, recipes, self.memory_bytes_max)
     }
 
-    pub(crate) fn picture(&self) -> &Picture {
-        &self.picture
+    /// The pixels with their channels side by side.
+    pub(crate) fn picture(&self) -> Result<&Picture, Error> {
+        match (&self.pixels, self.interleaved.get()) {
+            (Pixels::Interleaved(picture), _) | (_, Some(picture)) => Ok(picture),
+            (Pixels::Planar(planes), None) => {
+                let picture = planes.to_decoded_picture()?;
+                Ok(self.interleaved.get_or_init(|| picture))
+            }
+        }
+    }
+
+    /// The pixels in planes, if they were decoded so.
+    pub(crate) fn planar(&self) -> Option<&Planar> {
+        match &self.pixels {
+            Pixels::Interleaved(_) => None,
+            Pixels::Planar(planes) => Some(planes),
+        }
     }
 
     pub(crate) fn animation(&self) -> Option<&[u8]> {

@@ -2,7 +2,7 @@
 
 use crate::header::ColorModel;
 use crate::kernels::Kernels;
-use crate::planes::Planes;
+use crate::planes::{Plane, Planes};
 use crate::upsample::Upsampler;
 
 /// A picture with its channels side by side.
@@ -16,6 +16,28 @@ pub struct Interleaved {
     pub channels: usize,
     /// Row by row, without gaps.
     pub samples: Vec<u8>,
+}
+
+/// RGB out of Y, Cb and Cr planes of one size, side by side without gaps; `None` if their sizes differ.
+///
+/// ```
+/// use larder_jpeg::{Plane, ycbcr_to_rgb};
+///
+/// let plane = |sample| Plane { width: 1, height: 1, stride: 1, samples: vec![sample] };
+/// assert_eq!(ycbcr_to_rgb([&plane(81), &plane(90), &plane(240)]), Some(vec![238, 14, 14]));
+/// ```
+pub fn ycbcr_to_rgb(planes: [&Plane; 3]) -> Option<Vec<u8>> {
+    let [luma, blue, red] = planes;
+    let (width, height) = (luma.width, luma.height);
+    if [blue, red].iter().any(|plane| (plane.width, plane.height) != (width, height)) {
+        return None;
+    }
+    let kernels = Kernels::detect();
+    let mut samples = vec![0; 3 * width * height];
+    for (y, row) in samples.chunks_exact_mut(3 * width.max(1)).enumerate() {
+        (kernels.ycc_row)(luma.row(y), blue.row(y), red.row(y), row);
+    }
+    Some(samples)
 }
 
 impl Planes {

@@ -138,7 +138,7 @@ pub use encode::{
 pub use error::{Error, Location, Unsupported};
 pub use frame::{Component, Frame, Scale};
 pub use header::{AppSegment, ColorModel, Header};
-pub use interleave::Interleaved;
+pub use interleave::{Interleaved, ycbcr_to_rgb};
 pub use limits::Limits;
 pub use planes::{Plane, Planes};
 

@@ -12,7 +12,8 @@ pub(crate) mod webp;
 
 use std::fmt;
 
-use crate::picture::Picture;
+use crate::picture::{Picture, Pixels};
+use crate::planar::Planar;
 use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection};
 
@@ -66,8 +67,8 @@ pub struct FormatKind {
     pub(crate) inspect: fn(&[u8]) -> Result<Inspection, Error>,
     /// The picture or the first frame as stored, after the whole file was decoded strictly.
     pub(crate) decode: fn(&[u8], &Inspection, Deadline) -> Result<Picture, Error>,
-    /// The same from a decode at a smaller scale, where the format has that.
-    pub(crate) shrink: Option<Shrink>,
+    /// The same at the scale that is wanted, in planes where it is coded so; where the format has that.
+    pub(crate) scaled: Option<Scaled>,
     /// Walks through the frames of an animation, where the format has any.
     pub(crate) animate: Option<Animate>,
     /// Copies a file without its metadata, where that can be done without a decode.
@@ -83,8 +84,17 @@ pub(crate) type Strip = fn(&[u8]) -> Result<Vec<u8>, Error>;
 pub(crate) type Size = fn(&[u8]) -> Result<Option<(u32, u32)>, Error>;
 
 /// Decodes as strictly, to the smallest size that the format can decode to and that is at least the
-/// given one in both directions; `None` if that is the full size, or a decode in full has to judge.
-pub(crate) type Shrink = fn(&[u8], &Inspection, (u32, u32), Deadline) -> Result<Option<Picture>, Error>;
+/// wanted one in both directions; `None` if the other decoder has to judge.
+pub(crate) type Scaled = fn(&[u8], &Inspection, Wanted, Deadline) -> Result<Option<Pixels>, Error>;
+
+/// What a decode is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// The size that is enough.
+    pub size: (u32, u32),
+    /// Whether the file is known to be sound, so that what does not show need not be read.
+    pub trusted: bool,
+}
 
 /// Gives every frame, composed to the whole canvas, to the function in its last argument.
 pub(crate) type Animate =
@@ -127,6 +137,9 @@ pub(crate) struct Encode {
     /// Encodes one picture; its profile, if it still has one, is embedded. Encoders that can be
     /// interrupted stop at the deadline.
     pub still: fn(&Picture, Quality, Deadline) -> Result<Vec<u8>, Error>,
+    /// The same for a picture in planes with shared samples of colour, at this lossy quality; where the
+    /// format codes pictures so.
+    pub planar: Option<fn(&Planar, u8, Deadline) -> Result<Vec<u8>, Error>>,
 }
 
 /// What is to be encoded, as far as it decides about memory.

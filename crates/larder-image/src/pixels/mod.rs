@@ -2,5 +2,6 @@
 
 pub(crate) mod blur;
 pub(crate) mod compose;
+pub(crate) mod lanczos;
 pub(crate) mod orient;
 pub(crate) mod resize;

@@ -2,7 +2,7 @@
 
 use super::{check_size, encoder, finish};
 use crate::formats::{Format, Frame};
-use crate::pixels::resize::resize_within;
+use crate::pixels::{orient, resize::resize_within};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::source::Decoded;
@@ -33,7 +33,8 @@ pub(super) fn render(
         deadline.check()?;
         let scaled =
             resize_within(&mut resizer, frame.picture, plan.bounds, plan.region, plan.stored_scaled_size())?;
-        let picture = finish(scaled, recipe, &Work { deadline, plan }, encode)?;
+        let upright = orient::orient(scaled, plan.orientation);
+        let picture = finish(upright, recipe, &Work { deadline, plan }, encode)?;
         frames += 1;
         animation.add(&picture, frame.duration_ms)
     })?;

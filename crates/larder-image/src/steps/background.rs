@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Step, StepError, StepKind, Work};
+use super::{Effect, Step, StepError, StepKind, Work};
 use crate::Error;
 use crate::picture::Picture;
 use crate::pixels::compose;
@@ -44,8 +44,18 @@ impl fmt::Display for Background {
 }
 
 impl Step for Background {
-    fn compose(&self, picture: Picture, _work: &Work<'_>) -> Result<Picture, Error> {
+    fn compose(&self) -> Option<&dyn Effect> {
+        Some(self)
+    }
+}
+
+impl Effect for Background {
+    fn apply(&self, picture: Picture, _work: &Work<'_>) -> Result<Picture, Error> {
         Ok(compose::underlay(picture, self.rgba))
+    }
+
+    fn changes_opaque(&self) -> bool {
+        false
     }
 }
 

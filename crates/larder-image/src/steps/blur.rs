@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number::Thousandths;
-use super::{Step, StepError, StepKind, Work};
+use super::{Effect, Step, StepError, StepKind, Work};
 use crate::Error;
 use crate::picture::Picture;
 use crate::pixels::blur;
@@ -31,7 +31,13 @@ impl fmt::Display for Blur {
 }
 
 impl Step for Blur {
-    fn retouch(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
+    fn retouch(&self) -> Option<&dyn Effect> {
+        Some(self)
+    }
+}
+
+impl Effect for Blur {
+    fn apply(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
         blur::blur(picture, self.sigma_px.as_f32(), work.deadline)
     }
 

@@ -85,16 +85,27 @@ pub(crate) trait Step: fmt::Debug + fmt::Display + Send + Sync {
         Ok(())
     }
 
-    /// Works on the resized and upright picture, in its own colours; the size stays. Margins are added
+    /// What works on the resized and upright picture, in its own colours. Margins are added
     /// afterwards, so that no effect reaches into them.
-    fn retouch(&self, picture: Picture, _work: &Work<'_>) -> Result<Picture, Error> {
-        Ok(picture)
+    fn retouch(&self) -> Option<&dyn Effect> {
+        None
     }
 
-    /// Works on the picture as it will be encoded, margins and all, in the colours of the output; the
-    /// size stays. Margins are transparent until a step lays something under them.
-    fn compose(&self, picture: Picture, _work: &Work<'_>) -> Result<Picture, Error> {
-        Ok(picture)
+    /// What works on the picture as it will be encoded, margins and all, in the colours of the output.
+    /// Margins are transparent until a step lays something under them.
+    fn compose(&self) -> Option<&dyn Effect> {
+        None
+    }
+}
+
+/// What a step does to pixels; the size stays.
+pub(crate) trait Effect {
+    fn apply(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error>;
+
+    /// Whether it may change a picture without transparency and margins. Pictures that no effect
+    /// changes need no pixels with their channels side by side: they stay in planes.
+    fn changes_opaque(&self) -> bool {
+        true
     }
 
     /// Bytes of memory that work on a picture of this size takes at most, beside the picture itself

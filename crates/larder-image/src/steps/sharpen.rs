@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number::Thousandths;
-use super::{Step, StepError, StepKind, Work};
+use super::{Effect, Step, StepError, StepKind, Work};
 use crate::Error;
 use crate::picture::Picture;
 use crate::pixels::blur;
@@ -32,7 +32,13 @@ impl fmt::Display for Sharpen {
 }
 
 impl Step for Sharpen {
-    fn retouch(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
+    fn retouch(&self) -> Option<&dyn Effect> {
+        Some(self)
+    }
+}
+
+impl Effect for Sharpen {
+    fn apply(&self, picture: Picture, work: &Work<'_>) -> Result<Picture, Error> {
         blur::sharpen(picture, self.sigma_px.as_f32(), work.deadline)
     }
 

@@ -29,7 +29,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size: |head| Ok(container::size(head)),
     inspect,
     decode,
-    shrink: None,
+    scaled: None,
     animate: None,
     strip: None,
     encode: Some(Encode {
@@ -45,6 +45,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         negotiated: Some(1),
         memory_bytes: |load| load.pixels * 110 + (16 << 20),
         still: encode,
+        planar: None,
     }),
 };
 

@@ -17,7 +17,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size: |head| Ok(header::size(head)?.map(|(width, height, _)| (width, height))),
     inspect,
     decode,
-    shrink: None,
+    scaled: None,
     animate: None,
     strip: None,
     encode: None,

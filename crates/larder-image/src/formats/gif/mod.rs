@@ -20,7 +20,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
-    shrink: None,
+    scaled: None,
     animate: Some(animate),
     strip: None,
     encode: None,

@@ -1,11 +1,11 @@
-//! JPEG: decoded by larder-jpeg where a smaller scale is enough and by zune-jpeg in its strict mode in
-//! full, encoded by jpeg-encoder.
+//! JPEG: decoded by larder-jpeg into planes, and by zune-jpeg in its strict mode where there are none or
+//! single pixels are cut; encoded by larder-jpeg.
 
+mod encode;
 pub(crate) mod header;
-mod shrink;
+mod scaled;
 mod strip;
 
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -15,10 +15,9 @@ use super::{Encode, Format, FormatKind};
 use crate::deadline::DeadlineReader;
 use crate::icc;
 use crate::picture::{Channels, Picture};
-use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection};
 use header::{Header, Read};
-use shrink::shrink;
+use scaled::scaled;
 
 pub(super) const KIND: FormatKind = FormatKind {
     format: Format::Jpeg,
@@ -29,11 +28,11 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
-    shrink: Some(shrink),
+    scaled: Some(scaled),
     animate: None,
     strip: Some(strip::strip),
     encode: Some(Encode {
-        version: "jpeg-encoder 0.7",
+        version: "larder-jpeg 1",
         alpha: false,
         side_max_px: 65_535,
         pixels_max: None,
@@ -43,8 +42,9 @@ pub(super) const KIND: FormatKind = FormatKind {
         grey: true,
         animate: None,
         negotiated: None,
-        memory_bytes: |load| load.pixels * 4 + (1 << 20),
-        still: encode,
+        memory_bytes: encode::memory_bytes,
+        still: encode::interleaved,
+        planar: Some(encode::planar),
     }),
 };
 
@@ -87,10 +87,11 @@ fn memory_bytes(header: &Header<'_>, file: u64, pixels: u64) -> u64 {
     let coefficients = if header.progressive || header.waits { header.samples() * 2 } else { 0 };
     // Rows of coefficients and their upsampled copies: at most 32 lines of four bytes a component.
     let rows = u64::from(header.width).next_multiple_of(64) * components * 128;
-    file + output + coefficients + rows + (1 << 16)
+    file + output + coefficients + rows + (1 << 20)
 }
 
 fn decode(bytes: &[u8], inspection: &Inspection, deadline: Deadline) -> Result<Picture, Error> {
+    scaled::check(bytes, inspection, deadline)?;
     let header = header(bytes)?;
     // The decoder does not ask for the end mark, without which the file may be cut in its last scan.
     if header::scans(bytes, header.scans_at).is_none() {
@@ -163,32 +164,4 @@ fn refusal(error: &DecodeErrors, deadline: Deadline) -> Error {
         DecodeErrors::Unsupported(scheme) => Error::unsupported(format!("JPEG with {scheme:?}")),
         other => Error::undecodable(Format::Jpeg, format!("{other:?}")),
     }
-}
-
-fn encode(picture: &Picture, quality: Quality, _deadline: Deadline) -> Result<Vec<u8>, Error> {
-    let Quality::Lossy(quality) = quality else {
-        return Err(Error::recipe("quality:lossless is not possible with format:jpeg"));
-    };
-    let color = match picture.channels() {
-        Channels::Grey => ColorType::Luma,
-        Channels::Rgb => ColorType::Rgb,
-        Channels::Rgba => return Err(Error::internal("JPEG has no alpha")),
-    };
-    let side =
-        |pixels: u32| u16::try_from(pixels).map_err(|_| Error::internal("JPEG beyond 65,535 pixels a side"));
-    let (width, height) = (side(picture.width())?, side(picture.height())?);
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, quality);
-    encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    // The default takes one chroma sample of four, which shows on coloured edges.
-    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
-    if let Some(profile) = &picture.profile {
-        encoder.add_icc_profile(profile).map_err(failure)?;
-    }
-    encoder.encode(picture.pixels(), width, height, color).map_err(failure)?;
-    Ok(bytes)
-}
-
-fn failure(error: jpeg_encoder::EncodingError) -> Error {
-    Error::internal(format!("JPEG encoder: {error}"))
 }

@@ -26,7 +26,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
-    shrink: None,
+    scaled: None,
     animate: None,
     strip: Some(strip::strip),
     encode: Some(Encode {
@@ -43,6 +43,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         // What it writes, and the pixels as indices of a palette.
         memory_bytes: |load| load.pixels * 10 + (1 << 20),
         still: encode,
+        planar: None,
     }),
 };
 

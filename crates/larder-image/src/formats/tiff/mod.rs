@@ -23,7 +23,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size: |_| Ok(None), // The directory lies anywhere in the file, usually at its end.
     inspect,
     decode,
-    shrink: None,
+    scaled: None,
     animate: None,
     strip: None,
     encode: None,

@@ -1,4 +1,5 @@
-//! libwebp behind functions that are safe to call. Every `unsafe` of this crate is in this file.
+//! libwebp behind functions that are safe to call. Apart from vector instructions, every
+//! `unsafe` of this crate is in this file.
 
 #![expect(unsafe_code, reason = "libwebp is a C library; each call states why it is sound")]
 
@@ -9,6 +10,7 @@ use libwebp_sys as sys;
 
 use crate::formats::Format;
 use crate::picture::{Channels, Picture};
+use crate::planar::Planar;
 use crate::recipe::Quality;
 use crate::{Deadline, Error};
 
@@ -133,11 +135,46 @@ fn config(quality: Quality) -> Result<sys::WebPConfig, Error> {
 struct Input(sys::WebPPicture);
 
 impl Input {
-    fn new(picture: &Picture, lossless: bool) -> Result<Self, Error> {
+    fn sized((width, height): (u32, u32)) -> Result<Self, Error> {
         let created = sys::WebPPicture::new().map_err(|()| Error::internal("libwebp of another version"))?;
         let mut input = Self(created);
         let side = |pixels: u32| c_int::try_from(pixels).map_err(|_| Error::internal("WebP beyond its size"));
-        (input.0.width, input.0.height) = (side(picture.width())?, side(picture.height())?);
+        (input.0.width, input.0.height) = (side(width)?, side(height)?);
+        Ok(input)
+    }
+
+    /// Planes of 4:2:0, in the narrower range that WebP has (RFC 6386, section 9.2; ITU-R BT.601).
+    fn of_planes(planes: &Planar) -> Result<Self, Error> {
+        let mut input = Self::sized(planes.size())?;
+        input.0.use_argb = 0;
+        // SAFETY: the picture is initialised and its size set.
+        if unsafe { sys::WebPPictureAlloc(&mut input.0) } == 0 {
+            return Err(Error::internal("libwebp has no memory for the picture"));
+        }
+        let targets = [
+            (input.0.y, input.0.y_stride, input.0.width, input.0.height, &LIGHT),
+            (input.0.u, input.0.uv_stride, (input.0.width + 1) / 2, (input.0.height + 1) / 2, &COLOUR),
+            (input.0.v, input.0.uv_stride, (input.0.width + 1) / 2, (input.0.height + 1) / 2, &COLOUR),
+        ];
+        for (plane, (start, stride, width, height, range)) in planes.planes().into_iter().zip(targets) {
+            let (stride, width) = (stride as usize, width as usize);
+            if (plane.width, plane.height) != (width, height as usize) || stride < width {
+                return Err(Error::internal("WebP has planes of another size"));
+            }
+            for (y, row) in plane.rows().enumerate() {
+                // SAFETY: libwebp has allocated `height` rows of `stride` bytes from `start` on, of which
+                // this is row `y`; nobody else refers to them.
+                let target = unsafe { std::slice::from_raw_parts_mut(start.add(y * stride), width) };
+                for (target, &sample) in target.iter_mut().zip(row) {
+                    *target = range[usize::from(sample)];
+                }
+            }
+        }
+        Ok(input)
+    }
+
+    fn new(picture: &Picture, lossless: bool) -> Result<Self, Error> {
+        let mut input = Self::sized((picture.width(), picture.height()))?;
         input.0.use_argb = lossless.into();
         let stride = picture.stride() as c_int;
         let pixels = picture.pixels().as_ptr();
@@ -152,6 +189,24 @@ impl Input {
         };
         if imported == 0 { Err(Error::internal("libwebp has no memory for the picture")) } else { Ok(input) }
     }
+}
+
+/// Light from 0..=255 to 16..=235.
+static LIGHT: [u8; 256] = narrowed(219, 0, 16);
+
+/// Colour from 128 ± 128 to 128 ± 112.
+static COLOUR: [u8; 256] = narrowed(224, 128, 128);
+
+/// Samples around `from` in a range of `range` levels around `to`, rounded to nearest.
+const fn narrowed(range: i32, from: i32, to: i32) -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut sample = 0;
+    while sample < 256 {
+        let scaled = 2 * (sample - from) * range + 255;
+        table[sample as usize] = (to + scaled.div_euclid(2 * 255)) as u8;
+        sample += 1;
+    }
+    table
 }
 
 impl Drop for Input {
@@ -191,15 +246,23 @@ impl Drop for Output {
 /// Called by the encoder from time to time; 0 stops it.
 unsafe extern "C" fn goes_on(_percent: c_int, picture: *const sys::WebPPicture) -> c_int {
     // SAFETY: libwebp passes the picture being encoded, whose `user_data` points to the deadline on
-    // the stack of `encode`, which is still running.
+    // the stack of `run_encoder`, which is still running.
     let deadline = unsafe { &*(*picture).user_data.cast::<Deadline>() };
     (!deadline.expired()).into()
 }
 
 /// Encodes a picture of three or four channels.
 pub(super) fn encode(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    run_encoder(Input::new(picture, quality == Quality::Lossless)?, quality, deadline)
+}
+
+/// Encodes a picture in planes.
+pub(super) fn encode_planar(planes: &Planar, quality: u8, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    run_encoder(Input::of_planes(planes)?, Quality::Lossy(quality), deadline)
+}
+
+fn run_encoder(mut input: Input, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let config = config(quality)?;
-    let mut input = Input::new(picture, quality == Quality::Lossless)?;
     let mut output = Output::new();
     input.0.writer = Some(sys::WebPMemoryWrite);
     input.0.custom_ptr = (&raw mut output.0).cast::<c_void>();
@@ -286,5 +349,22 @@ impl Drop for Animation {
     fn drop(&mut self) {
         // SAFETY: the encoder came from `WebPAnimEncoderNewInternal` and is deleted once.
         unsafe { sys::WebPAnimEncoderDelete(self.encoder) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_come_into_the_narrower_range_to_nearest() {
+        for sample in 0..=255_u8 {
+            let value = f64::from(sample);
+            let light = 16.0 + value * 219.0 / 255.0;
+            let colour = 128.0 + (value - 128.0) * 224.0 / 255.0;
+            assert!((f64::from(LIGHT[usize::from(sample)]) - light).abs() <= 0.5);
+            assert!((f64::from(COLOUR[usize::from(sample)]) - colour).abs() <= 0.5);
+        }
+        assert_eq!((LIGHT[0], LIGHT[255], COLOUR[128]), (16, 235, 128));
     }
 }

@@ -7,6 +7,7 @@ mod strip;
 use super::canvas::{Canvas, Patch};
 use super::{AnimationEncoder, Encode, Format, FormatKind, Frame, Load};
 use crate::picture::{Channels, Picture};
+use crate::planar::Planar;
 use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection, exif, icc};
 use libwebp::{Animation, Features};
@@ -21,7 +22,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     size,
     inspect,
     decode,
-    shrink: None,
+    scaled: None,
     animate: Some(animate),
     strip: Some(strip::strip),
     encode: Some(Encode {
@@ -37,6 +38,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         negotiated: Some(2),
         memory_bytes: encode_memory_bytes,
         still: encode,
+        planar: Some(encode_planar),
     }),
 };
 
@@ -230,6 +232,14 @@ fn encode(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec
         Channels::Rgb | Channels::Rgba => libwebp::encode(picture, quality, deadline)?,
     };
     match &picture.profile {
+        Some(profile) => with_profile(&encoded, profile),
+        None => Ok(encoded),
+    }
+}
+
+fn encode_planar(planes: &Planar, quality: u8, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    let encoded = libwebp::encode_planar(planes, quality, deadline)?;
+    match &planes.profile {
         Some(profile) => with_profile(&encoded, profile),
         None => Ok(encoded),
     }
