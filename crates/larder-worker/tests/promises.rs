@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Home, incoming, photo};
-use larder_assets::{BucketPolicy, DeleteOptions, JobQuery, Larder, SweepOptions, WriteCondition};
+use larder_assets::{
+    BucketPolicy, DeleteOptions, JobQuery, Larder, SweepOptions, WriteCondition, variants::AtHand,
+};
 use larder_core::{BucketName, Code, JobId, ObjectKey, UploadId};
 use larder_store::stream_of;
 use larder_testkit::faulty_store::{Failure, Operation, Rule};
@@ -138,6 +140,34 @@ async fn no_variant_is_made_of_bytes_that_its_record_does_not_name() {
     let recipe = "resize:inside:64x64,format:png".parse().unwrap();
     let refused = larder.read_variant(&bucket, &key, &recipe, None).await;
     assert_eq!(refused.unwrap_err().code, Code::Conflict);
+}
+
+#[tokio::test]
+async fn two_processes_that_want_a_variant_have_one_job_for_it() {
+    let home = Home::new().await;
+    let (one, two) = (home.larder().await, home.larder().await);
+    put(&one, "media", "a.jpg", photo(400, 300)).await;
+    Worker::drain(&one).await.unwrap();
+    let (bucket, key): (BucketName, ObjectKey) = ("media".parse().unwrap(), "a.jpg".parse().unwrap());
+    let recipe = "resize:inside:200x200,format:avif,quality:60".parse().unwrap();
+    let other = "resize:inside:100x100,format:avif,quality:60".parse().unwrap();
+    for larder in [&one, &two, &one] {
+        assert_eq!(larder.variant_at_hand(&bucket, &key, &recipe, None).await.unwrap(), AtHand::Coming);
+    }
+    two.variant_at_hand(&bucket, &key, &other, None).await.unwrap();
+    let queued = JobQuery { state: Some("queued".to_owned()), ..JobQuery::default() };
+    let jobs = two.jobs(&queued).await.unwrap().items;
+    assert_eq!(jobs.len(), 2, "{jobs:?}");
+
+    // What is given up of one recipe is not of the other.
+    let given_up = jobs.iter().find(|job| job.args.to_string().contains("100x100")).unwrap();
+    two.cancel_job(given_up.id).await.unwrap();
+    assert_eq!(one.variant_at_hand(&bucket, &key, &recipe, None).await.unwrap(), AtHand::Coming);
+    assert_eq!(two.variant_at_hand(&bucket, &key, &other, None).await.unwrap(), AtHand::Failed);
+    Worker::drain(&two).await.unwrap();
+    assert_eq!(two.variant_at_hand(&bucket, &key, &recipe, None).await.unwrap(), AtHand::Ready);
+    assert_eq!(two.variant_at_hand(&bucket, &key, &other, None).await.unwrap(), AtHand::Failed);
+    assert!(two.jobs(&queued).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]

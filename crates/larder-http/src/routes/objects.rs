@@ -166,7 +166,7 @@ async fn read(call: Call) -> Outcome {
         _ => call.larder().read_original(&bucket, &key).await?,
     };
     let right = Right::Credential { by_machine: call.caller.by_machine, is_admin };
-    delivery::respond(&call.context, &call.parts, readable, Extra { right, negotiated: false }).await
+    delivery::respond(&call.context, &call.parts, readable, Extra::of(right)).await
 }
 
 async fn write(call: Call) -> Outcome {

@@ -43,6 +43,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         grey: true,
         animate: None,
         negotiated: None,
+        slow: false,
         memory_bytes: |load| load.pixels * 4 + (1 << 20),
         still: encode,
     }),
