@@ -12,7 +12,7 @@ use crate::{
     larder::Larder,
     reading::no_asset_at,
     removal::DeleteOptions,
-    view::{AssetView, Page, asset_view},
+    view::{AssetPage, AssetView, asset_view},
 };
 
 /// Which assets to list; in the order of bucket and key.
@@ -30,6 +30,8 @@ pub struct AssetQuery {
     pub status: Option<String>,
     /// Those in the trash instead.
     pub deleted: bool,
+    /// `/`: only those directly under the prefix, and the common prefixes of the others; of one bucket.
+    pub delimiter: Option<String>,
     /// `next` of the previous page.
     pub after: Option<String>,
     /// Most items, 1 to 1,000; 100 if 0.
@@ -145,8 +147,8 @@ impl Larder {
     /// A page of assets.
     ///
     /// # Errors
-    /// [`Code::BucketNotFound`]; [`Code::InvalidRequest`] for an unknown status or cursor.
-    pub async fn assets(&self, query: &AssetQuery) -> Result<Page<AssetView>, Fault> {
+    /// [`Code::BucketNotFound`]; [`Code::InvalidRequest`] for an unknown status, cursor or delimiter.
+    pub async fn assets(&self, query: &AssetQuery) -> Result<AssetPage, Fault> {
         if let Some(name) = &query.bucket {
             self.bucket(name).await?;
         }
@@ -167,13 +169,26 @@ impl Larder {
             limit: if query.limit == 0 { 100 } else { query.limit },
             ..AssetFilter::default()
         };
-        let page = self.catalog().assets(&filter).await?;
-        let mut items = Vec::with_capacity(page.items.len());
-        for record in &page.items {
+        let (records, prefixes, next) = match query.delimiter.as_deref() {
+            None => {
+                let page = self.catalog().assets(&filter).await?;
+                (page.items, None, page.next)
+            }
+            Some("/") => {
+                let level = self.catalog().assets_of_level(&filter, '/').await?;
+                (level.items, Some(level.prefixes), level.next)
+            }
+            Some(other) => {
+                let detail = format!("\"{other}\" is no delimiter of keys");
+                return Err(Fault::new(Code::InvalidRequest, detail).remedy("use /, or none"));
+            }
+        };
+        let mut items = Vec::with_capacity(records.len());
+        for record in &records {
             let bucket = self.bucket(&record.bucket).await?;
             items.push(asset_view(self, &bucket, record));
         }
-        Ok(Page { items, next: page.next })
+        Ok(AssetPage { items, prefixes, next })
     }
 
     /// Changes what is known of an asset.

@@ -486,12 +486,12 @@ impl Larder {
                     return Ok(Turn::Kept);
                 }
                 if let Some(upload) = write.upload
-                    && self.has_ended(upload).await?
+                    && let Some(ended) = self.ended(upload).await?
                 {
                     // Whoever sent the bytes was told that nothing came of them. Where they replaced
                     // others, these are gone, and the record has to follow what lies there.
                     if write.replaces.is_none() {
-                        self.store().remove(&place(&write.target)?).await?;
+                        self.take_back(&write, ended.keeps_bytes).await?;
                         return Ok(Turn::Kept);
                     }
                     write.upload = None;
@@ -549,9 +549,26 @@ impl Larder {
         Ok(found.map(|stat| stat.fingerprint.as_str().to_owned()))
     }
 
-    async fn has_ended(&self, upload: UploadId) -> Result<bool, Fault> {
-        let upload = self.catalog().upload(upload).await?;
-        Ok(upload.is_none_or(|upload| upload.status.is_final()))
+    /// How an upload ended, if it has.
+    async fn ended(&self, upload: UploadId) -> Result<Option<EndedUpload>, Fault> {
+        Ok(match self.catalog().upload(upload).await? {
+            Some(upload) if !upload.status.is_final() => None,
+            Some(upload) => Some(EndedUpload { keeps_bytes: self.keeps_bytes(&upload) }),
+            None => Some(EndedUpload { keeps_bytes: false }),
+        })
+    }
+
+    /// Takes bytes away from the place where they must not be found: back into staging if their upload may
+    /// be retried.
+    async fn take_back(&self, write: &WriteIntent, keep: bool) -> Result<(), Fault> {
+        let (from, to) = (place(&write.target)?, place(&write.bytes.staged_at)?);
+        if !keep {
+            self.store().remove(&from).await?;
+            return Ok(());
+        }
+        let options = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
+        self.store().rename(&from, &to, options).await?;
+        Ok(())
     }
 
     /// Takes bytes that no record can name out of the way, where they are kept.
@@ -568,6 +585,11 @@ impl Larder {
             asset.fingerprint == write.bytes.fingerprint && asset.sha256 == write.bytes.sha256
         }))
     }
+}
+
+/// What a settlement has to know of an upload that ended.
+struct EndedUpload {
+    keeps_bytes: bool,
 }
 
 /// Where a move of staged bytes ended.

@@ -50,4 +50,4 @@ pub use removal::{DeleteOptions, Deleted};
 pub use secrets::Secrets;
 pub use settings::Settings;
 pub use sweep::{SweepOptions, SweepReport};
-pub use view::{AssetView, JobView, KeyView, Page, UploadView, VariantView};
+pub use view::{AssetPage, AssetView, JobView, KeyView, Page, UploadView, VariantView};

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use larder_catalog::{JobFilter, JobState, WorkerRecord};
-use larder_core::{BucketName, Code, Fault, JobId, Timestamp};
+use larder_core::{BucketName, Code, Fault, JobId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    jobs::{Job, ingest_upload::IngestUpload},
     larder::Larder,
     view::{JobView, Page, job_view},
 };
@@ -157,30 +158,44 @@ impl Larder {
         Ok(job_view(record, history))
     }
 
-    /// Queues a dead or cancelled job again, with fresh attempts.
+    /// Queues a dead or cancelled job again, with fresh attempts. An upload that failed with it, and whose
+    /// bytes were kept, is open again.
     ///
     /// # Errors
     /// [`Code::JobNotFound`]; [`Code::Conflict`] if it has not ended like that.
     pub async fn retry_job(&self, id: JobId) -> Result<JobView, Fault> {
-        self.refuse_vain_retry(id).await?;
+        let reopened = self.reopened_by_retry(id).await?;
+        let until = self.ambient().now().plus(self.settings().upload_life);
         self.catalog()
-            .commit(larder_catalog::Class::Durable, move |tx| Box::pin(async move { tx.retry_job(id).await }))
+            .commit(larder_catalog::Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.retry_job(id).await?;
+                    match reopened {
+                        Some(upload) => tx.reopen_upload(upload, until).await,
+                        None => Ok(()),
+                    }
+                })
+            })
             .await?;
         self.job(id).await
     }
 
-    /// A job for an upload that has ended would do nothing: its staged bytes are gone.
-    async fn refuse_vain_retry(&self, id: JobId) -> Result<(), Fault> {
+    /// The upload that a retry of this job opens again. A job for an upload that has ended without its
+    /// bytes would do nothing, and is refused.
+    async fn reopened_by_retry(&self, id: JobId) -> Result<Option<UploadId>, Fault> {
         let job = self.catalog().job(id).await?.ok_or_else(|| no_job(id))?;
         let Some(upload) = job.subject.as_deref().and_then(|subject| subject.parse().ok()) else {
-            return Ok(());
+            return Ok(None);
         };
         match self.catalog().upload(upload).await? {
             Some(upload) if upload.status.is_final() => {
+                if job.kind == IngestUpload::NAME && self.keeps_bytes(&upload) {
+                    return Ok(Some(upload.id));
+                }
                 Err(Fault::new(Code::Conflict, format!("the upload {} of this job has ended", upload.id))
                     .remedy("send the file again"))
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 

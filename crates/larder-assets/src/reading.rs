@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use larder_catalog::{AssetRecord, Touched, VariantRecord};
+use larder_catalog::{AssetRecord, Touched, VariantIdentity, VariantRecord};
 use larder_core::{AssetId, BucketName, Code, Fault, FileType, ObjectKey, Timestamp};
 use larder_image::Recipe;
 use larder_store::{Body, FileBody, OpenOptions, Opened, Place, Stat};
@@ -26,7 +26,7 @@ use crate::{
     pixels::MemoryShare,
     policy::GpsPolicy,
     remembered::Remembered,
-    variants::recipe_digest,
+    variants::{AtHand, ENSURE_EVERY, recipe_digest},
     view::etag,
 };
 
@@ -47,6 +47,10 @@ pub(crate) struct RecordCache {
     assets: Remembered<AssetAt, Arc<AssetRecord>>,
     variants: Remembered<(AssetId, String), Arc<VariantRecord>>,
     touched: Cache<larder_core::VariantId, Instant>,
+    /// How far variants are that nobody waits for.
+    pub(crate) awaited: Remembered<VariantIdentity, AtHand>,
+    /// When their jobs were last made sure of.
+    ensured: Cache<VariantIdentity, Instant>,
 }
 
 impl Default for RecordCache {
@@ -55,6 +59,8 @@ impl Default for RecordCache {
             assets: Remembered::new(RECORDS_MAX),
             variants: Remembered::new(RECORDS_MAX),
             touched: Cache::new(RECORDS_MAX),
+            awaited: Remembered::new(RECORDS_MAX),
+            ensured: Cache::new(RECORDS_MAX),
         }
     }
 }
@@ -66,6 +72,15 @@ impl RecordCache {
 
     pub(crate) fn forget_variants(&self, asset: AssetId) {
         self.variants.keep_only(|(of, _)| *of != asset);
+        self.awaited.keep_only(|identity| identity.asset_id != asset);
+    }
+
+    pub(crate) fn was_ensured(&self, identity: &VariantIdentity) -> bool {
+        self.ensured.get(identity).is_some_and(|at| at.elapsed() < ENSURE_EVERY)
+    }
+
+    pub(crate) fn note_ensured(&self, identity: VariantIdentity) {
+        self.ensured.insert(identity, Instant::now());
     }
 }
 
@@ -312,7 +327,7 @@ impl Larder {
         Ok(asset)
     }
 
-    fn remembered_variant(&self, asset: &AssetRecord, digest: &str) -> Option<Arc<VariantRecord>> {
+    pub(crate) fn remembered_variant(&self, asset: &AssetRecord, digest: &str) -> Option<Arc<VariantRecord>> {
         let variant = self.record_cache().variants.get(&(asset.id, digest.to_owned()))?;
         (variant.source_sha256 == asset.sha256).then_some(variant)
     }

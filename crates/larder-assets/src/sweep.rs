@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use larder_catalog::{AssetRecord, Class, UploadChange, UploadRecord, UploadStatus, VariantRecord};
+use larder_catalog::{
+    AssetRecord, Class, JobFilter, UploadChange, UploadRecord, UploadStatus, VariantRecord,
+};
 use larder_core::{Code, Fault, Timestamp};
 use larder_store::{ListOptions, UnfinishedOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    jobs::{JobContext, ingest_upload::fail_upload, make_variants::MakeVariants},
+    jobs::{
+        Job, JobContext,
+        ingest_upload::{IngestUpload, fail_upload, give_upload_up},
+        make_variants::MakeVariants,
+    },
     larder::{Larder, OWN_FOLDER},
 };
 
@@ -168,9 +174,16 @@ impl Larder {
                 self.give_variants_up(&job, &fault).await
             }
             None => {
-                let fault = Fault::new(Code::ProcessingCrashed, "processing ended without a result")
-                    .remedy("send the file again");
-                fail_upload(self, upload.id, fault, None).await
+                let filter = JobFilter {
+                    subject: Some(upload.id.to_string()),
+                    kind: Some(IngestUpload::NAME.to_owned()),
+                    limit: 1,
+                    ..JobFilter::default()
+                };
+                let job = self.catalog().jobs(&filter).await?.items.into_iter().next();
+                let fault = job.and_then(|job| job.error);
+                let fault = fault.unwrap_or_else(|| Fault::internal("processing ended without a result"));
+                give_upload_up(self, upload.id, fault).await
             }
         }
     }

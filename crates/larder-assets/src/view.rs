@@ -28,6 +28,18 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+/// A page of assets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AssetPage {
+    /// The assets, in the order of their keys.
+    pub items: Vec<AssetView>,
+    /// The common prefixes of what lies further below, in order; only if a delimiter was named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub prefixes: Option<Vec<String>>,
+    /// What to pass as `after` for the next page; absent on the last.
+    pub next: Option<String>,
+}
+
 /// An upload as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UploadView {

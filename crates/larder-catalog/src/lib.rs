@@ -54,7 +54,7 @@ pub use queue::{
 };
 pub use records::{
     AssetChange, AssetFilter, AssetRecord, AssetStatus, Begun, BucketRecord, BucketUsage, Fence,
-    IdempotencyAnswer, IdempotencyRecord, IdempotencyState, KeyRecord, NewIdempotency, PlaceWrite,
+    IdempotencyAnswer, IdempotencyRecord, IdempotencyState, KeyRecord, Level, NewIdempotency, PlaceWrite,
     PresetRecord, ScheduleRecord, TypeUsage, UploadChange, UploadFilter, UploadRecord, UploadStatus,
     VariantIdentity, VariantRecord, VariantResult, VariantStatus, VariantUsage,
 };

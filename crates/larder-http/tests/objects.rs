@@ -102,6 +102,45 @@ async fn records_change_as_the_patch_says() {
 }
 
 #[tokio::test]
+async fn a_level_comes_in_pages_of_keys_and_common_prefixes() {
+    let house = House::new().await;
+    for name in ["a", "a/1", "a/2", "a/b/3", "a/b/4", "a/c/5", "a0", "b/6", "%C3%A4/7"] {
+        house.put(&format!("/api/v1/buckets/files/objects/{name}"), name).send().await.is(201);
+    }
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    for (prefix, expected) in [
+        ("", vec!["a", "a/", "a0", "b/", "ä/"]),
+        ("a/", vec!["a/1", "a/2", "a/b/", "a/c/"]),
+        ("a/b/", vec!["a/b/3", "a/b/4"]),
+        ("none", vec![]),
+    ] {
+        for limit in [1, 2, 3] {
+            let first = format!("/api/v1/buckets/files/objects?prefix={prefix}&delimiter=/&limit={limit}");
+            let (mut seen, mut path) = (Vec::new(), first.clone());
+            loop {
+                let page = house.get(&path).send().await.is(200).json();
+                let keys = page["items"].as_array().unwrap().iter().map(|item| &item["key"]);
+                let names = keys.chain(page["prefixes"].as_array().unwrap());
+                let mut names: Vec<_> = names.map(|name| name.as_str().unwrap().to_owned()).collect();
+                assert!(names.len() <= limit, "{names:?}");
+                names.sort_unstable();
+                seen.extend(names);
+                let Some(next) = page["next"].as_str() else { break };
+                path = format!("{first}&after={}", encoded(next));
+            }
+            assert_eq!(seen, expected, "{prefix} by {limit}");
+        }
+    }
+    for wrong in ["", "-", "//", "%2F%2F"] {
+        let refused = house.get(&format!("/api/v1/buckets/files/objects?delimiter={wrong}")).send().await;
+        refused.refused(400, "invalid_request");
+        assert!(refused.json()["detail"].as_str().unwrap().ends_with("is no delimiter of keys"));
+    }
+    let whole = house.get("/api/v1/buckets/files/objects").send().await.is(200).json();
+    assert!(whole.get("prefixes").is_none(), "only where a delimiter was named");
+}
+
+#[tokio::test]
 async fn lists_come_in_pages() {
     let house = House::new().await;
     for name in ["a/1", "a/2", "a/3", "b/1"] {

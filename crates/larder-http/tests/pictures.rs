@@ -77,6 +77,9 @@ async fn a_key_signs_within_its_scope_and_only_while_it_works() {
 #[tokio::test]
 async fn accept_decides_and_caches_are_told() {
     let house = furnished().await;
+    let slow = house.get("/i/_/p:keep-small/media/a.jpg.auto").stranger();
+    slow.header("accept", "image/avif,image/webp").send().await.is(200);
+    house.work().await;
     let table = [
         ("/i/_/p:keep-small/media/a.jpg.auto", "image/avif,image/webp,*/*;q=0.8", "image/avif"),
         ("/i/_/p:keep-small/media/a.jpg.auto", "image/webp,*/*", "image/webp"),
@@ -107,9 +110,100 @@ async fn a_picture_too_large_for_the_best_format_comes_in_the_next() {
         let body = json!({ "bucket": "media", "key": "large.jpg", "recipe": recipe, "extension": "auto" });
         let signed = house.post("/api/v1/sign").json(&body).send().await.is(200).json();
         let url = signed["url"].as_str().unwrap();
+        house.get(url).stranger().header("accept", accept).send().await.is(200);
+        house.work().await;
         let answer = house.get(url).stranger().header("accept", accept).send().await.is(200);
         assert_eq!(answer.header("content-type"), expected, "{recipe}");
     }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_avif_and_what_is_shown_meanwhile_is_kept_for_a_minute() {
+    let house = furnished().await;
+    let path = "/i/_/p:keep-small/media/a.jpg.auto";
+    let both = "image/avif,image/webp,*/*;q=0.8";
+    let ask = |accept: &str| house.get(path).stranger().header("accept", accept).send();
+    let first = ask(both).await.is(200);
+    assert_eq!(
+        (first.header("content-type"), first.header("cache-control")),
+        ("image/webp", "public, max-age=60")
+    );
+    assert_eq!(first.header("vary"), "Accept");
+    let alone = ask("image/avif").await.is(200);
+    assert_eq!(
+        (alone.header("content-type"), alone.header("cache-control")),
+        ("image/jpeg", "public, max-age=60")
+    );
+    let other = ask("image/webp").await.is(200);
+    assert_eq!(other.header("cache-control"), "public, max-age=300", "a client without AVIF has its best");
+    let head = house.ask(http::Method::HEAD, path).stranger().header("accept", both).send().await.is(200);
+    assert_eq!(
+        (head.header("etag"), head.header("cache-control")),
+        (first.header("etag"), "public, max-age=60")
+    );
+    let known =
+        house.get(path).stranger().header("accept", both).header("if-none-match", first.header("etag"));
+    let known = known.send().await.is(304);
+    assert_eq!((known.header("cache-control"), known.header("vary")), ("public, max-age=60", "Accept"));
+    let versioned = format!("{path}?v=0123456789abcdef");
+    let versioned = house.get(&versioned).stranger().header("accept", both).send().await.is(200);
+    assert_eq!(versioned.header("cache-control"), "public, max-age=60");
+
+    let jobs = house.get("/api/v1/jobs?kind=variants&state=queued").send().await.json();
+    assert_eq!(jobs["items"].as_array().unwrap().len(), 1, "however many ask: {jobs}");
+    assert!(jobs["items"][0]["priority"].as_i64().unwrap() < 0, "uploads come first");
+    house.work().await;
+    let known =
+        house.get(path).stranger().header("accept", both).header("if-none-match", first.header("etag"));
+    let made = known.send().await.is(200);
+    assert_eq!(
+        (made.header("content-type"), made.header("cache-control")),
+        ("image/avif", "public, max-age=300")
+    );
+    let jobs = house.get("/api/v1/jobs?kind=variants&state=queued").send().await.json();
+    assert_eq!(jobs["items"], json!([]));
+}
+
+#[tokio::test]
+async fn avif_that_cannot_be_made_is_not_tried_for_each_reader() {
+    let house = furnished().await;
+    let path = "/i/_/p:keep-small/media/a.jpg.auto";
+    let both = "image/avif,image/webp,*/*;q=0.8";
+    let ask = || house.get(path).stranger().header("accept", both).send();
+    ask().await.is(200);
+    let larder = &house.larder;
+    let avif = larder.recipe_of_preset("keep-small").await.unwrap();
+    let avif = avif.with_format(larder_image::OutputFormat::named("avif").unwrap()).unwrap();
+    let listed = house.get("/api/v1/buckets/media/objects?prefix=a.jpg").send().await.json();
+    let id: larder_core::AssetId = listed["items"][0]["id"].as_str().unwrap().parse().unwrap();
+    let records = larder.catalog().variants(id).await.unwrap();
+    let record = records.into_iter().find(|variant| variant.recipe == avif.to_string()).unwrap();
+    let fault = larder_core::Fault::new(larder_core::Code::ImageLimitExceeded, "too much memory");
+    let failed = larder_catalog::VariantResult::Failed(fault);
+    larder
+        .catalog()
+        .commit(larder_catalog::Class::Durable, move |tx| {
+            Box::pin(async move { tx.finish_variant(record.id, failed).await })
+        })
+        .await
+        .unwrap();
+    house.work().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    for _ in 0..2 {
+        let answer = ask().await.is(200);
+        assert_eq!(
+            (answer.header("content-type"), answer.header("cache-control")),
+            ("image/webp", "public, max-age=300")
+        );
+    }
+    let jobs = house.get("/api/v1/jobs?kind=variants&state=queued").send().await.json();
+    assert_eq!(jobs["items"], json!([]));
+    house
+        .get("/i/_/p:keep-small/media/a.jpg.avif")
+        .stranger()
+        .send()
+        .await
+        .refused(422, "image_limit_exceeded");
 }
 
 #[tokio::test]

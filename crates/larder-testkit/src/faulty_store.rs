@@ -38,6 +38,8 @@ pub enum Failure {
     Full,
     /// There is no permission.
     Denied,
+    /// Something that should not happen.
+    Defect,
 }
 
 impl Failure {
@@ -47,6 +49,7 @@ impl Failure {
             Self::Unavailable => Error::Unavailable { place, source },
             Self::Full => Error::Full { place, source },
             Self::Denied => Error::Denied { place, path: None, source },
+            Self::Defect => Error::Internal { place, source },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use larder_catalog::{Class, PlaceWrite};
+use larder_catalog::{Class, PlaceWrite, UploadRecord, UploadStatus};
 use larder_core::{Fault, UploadId};
 use larder_store::{ListOptions, Place};
 
@@ -143,15 +143,27 @@ impl Larder {
         }
     }
 
-    /// Whether an upload that has not ended names these staged bytes, or a request of this process that
-    /// is still running.
+    /// Whether an upload that still needs them names these staged bytes, or a request of this process
+    /// that is still running.
     pub(crate) async fn is_awaited(&self, staged: &Place) -> Result<bool, Fault> {
         let Ok(id) = staged.name().parse::<UploadId>() else { return Ok(false) };
         if self.in_flight().contains(id) {
             return Ok(true);
         }
         let upload = self.catalog().upload(id).await?;
-        Ok(upload.is_some_and(|upload| !upload.status.is_final() && upload.staging_place.is_some()))
+        Ok(upload.is_some_and(|upload| self.keeps_bytes(&upload)))
+    }
+
+    /// Whether an upload has staged bytes and needs them: it has not ended, or it ended by no fault of
+    /// theirs and not longer ago than uploads live, so that its job can be retried.
+    pub(crate) fn keeps_bytes(&self, upload: &UploadRecord) -> bool {
+        let since = self.ambient().now().minus(self.settings().upload_life);
+        upload.staging_place.is_some()
+            && match upload.status {
+                UploadStatus::Pending | UploadStatus::Processing => true,
+                UploadStatus::Failed => upload.finished_at.is_some_and(|ended| ended > since),
+                UploadStatus::Completed | UploadStatus::Expired => false,
+            }
     }
 
     /// Tells the kinds of jobs that died with their workers.

@@ -119,15 +119,21 @@ impl Larder {
             return Ok(Ended::Open);
         };
         context.progress(0.1, "fetching");
-        let remote = self.guarded().get(&job.url).await.map_err(|fault| remote_failure(fault, context))?;
-        let incoming = incoming_of(&upload, remote.content_type, remote.size_bytes, remote.file_name);
-        let staged = self.stage(&incoming, remote.body).await.map_err(|fault| match fault.code {
-            // The remote server broke off: trying again may help.
-            Code::BodyIncomplete => {
-                remote_failure(Fault::new(Code::BackendUnavailable, fault.detail), context)
-            }
-            _ => fault,
-        })?;
+        // What a remote server sends may take as long as it likes: whoever cancels the job need not wait.
+        let fetched = async {
+            let remote =
+                self.guarded().get(&job.url).await.map_err(|fault| remote_failure(fault, context))?;
+            let incoming = incoming_of(&upload, remote.content_type, remote.size_bytes, remote.file_name);
+            let staged = self.stage(&incoming, remote.body).await.map_err(|fault| match fault.code {
+                // The remote server broke off: trying again may help.
+                Code::BodyIncomplete => {
+                    remote_failure(Fault::new(Code::BackendUnavailable, fault.detail), context)
+                }
+                _ => fault,
+            })?;
+            Ok((incoming, staged))
+        };
+        let (incoming, staged) = context.unless_stopped(fetched).await?;
         let bucket = self.bucket(&upload.bucket).await?;
         let file_type = self.judge(&bucket, &incoming, &staged).await?;
         let content_type = file_type.map_or("application/octet-stream", |known| known.content_type);

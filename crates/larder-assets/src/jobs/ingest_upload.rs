@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use larder_catalog::{Class, Lease, UploadChange, UploadStatus};
-use larder_core::{Code, Fault, FaultKind, UploadId};
+use larder_core::{Code, Fault, FaultKind, UploadId, text::Span};
 use serde::{Deserialize, Serialize};
 
 use super::{Ended, Job, JobContext};
@@ -40,7 +40,7 @@ impl Job for IngestUpload {
     }
 
     async fn gave_up(self, larder: &Larder, fault: &Fault) -> Result<(), Fault> {
-        fail_upload(larder, self.upload_id, fault.clone(), None).await
+        give_upload_up(larder, self.upload_id, fault.clone()).await
     }
 }
 
@@ -60,6 +60,42 @@ pub(crate) async fn fail_upload(
     fault: Fault,
     lease: Option<Lease>,
 ) -> Result<(), Fault> {
+    end_upload(larder, id, fault, lease, Bytes::Removed).await
+}
+
+/// Ends an upload whose job ended for good. What its sender did not cause keeps its staged bytes, which
+/// were acknowledged: for as long as an upload lives ([`Larder::keeps_bytes`]), a retry of the job opens
+/// it again.
+///
+/// # Errors
+/// The catalogue's.
+pub(crate) async fn give_upload_up(larder: &Larder, id: UploadId, mut fault: Fault) -> Result<(), Fault> {
+    if matches!(fault.kind(), FaultKind::Invalid | FaultKind::Denied) {
+        return fail_upload(larder, id, fault, None).await;
+    }
+    let life = Span(larder.settings().upload_life);
+    let retry = format!("retry its job within {life}, for which the file is kept, or send the file again");
+    fault.remedy = match fault.remedy.as_str() {
+        "" => retry,
+        own => format!("{own}; then {retry}"),
+    };
+    end_upload(larder, id, fault, None, Bytes::Kept).await
+}
+
+/// What becomes of the staged bytes of an upload that ends without an asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bytes {
+    Removed,
+    Kept,
+}
+
+async fn end_upload(
+    larder: &Larder,
+    id: UploadId,
+    fault: Fault,
+    lease: Option<Lease>,
+    bytes: Bytes,
+) -> Result<(), Fault> {
     let change = UploadChange {
         status: Some(if fault.code == Code::UploadExpired {
             UploadStatus::Expired
@@ -68,7 +104,7 @@ pub(crate) async fn fail_upload(
         }),
         stage: Some("done".to_owned()),
         error: Some(fault),
-        staging_place: Some(None),
+        staging_place: (bytes == Bytes::Removed).then_some(None),
         ..UploadChange::default()
     };
     let staged = larder
@@ -95,7 +131,7 @@ pub(crate) async fn fail_upload(
             })
         })
         .await?;
-    if let Some(staged) = staged {
+    if let (Some(staged), Bytes::Removed) = (staged, bytes) {
         // What can't be removed now is swept: no upload waits for it any more.
         stage::discard(&**larder.store(), &place(&staged)?).await;
     }

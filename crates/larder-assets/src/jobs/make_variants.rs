@@ -5,7 +5,7 @@ use larder_core::{AssetId, Fault, UploadId};
 use serde::{Deserialize, Serialize};
 
 use super::{Ended, Job, JobContext};
-use crate::larder::Larder;
+use crate::{larder::Larder, variants::recipe_digest};
 
 /// Arguments of the job.
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct MakeVariants {
     /// The upload that waits for them.
     #[serde(default)]
     pub upload_id: Option<UploadId>,
-    /// Recipes to make; those of the bucket's presets unless given.
+    /// Recipes to make, in their normal form; those of the bucket's presets unless given.
     #[serde(default)]
     pub recipes: Option<Vec<String>>,
 }
@@ -29,10 +29,12 @@ impl Job for MakeVariants {
     const PRIORITY: i64 = 10;
 
     fn unique_key(&self) -> Option<String> {
-        // Jobs for different uploads of one asset both have to complete theirs.
-        Some(match self.upload_id {
-            Some(upload) => format!("{}:{upload}", self.asset_id),
-            None => self.asset_id.to_string(),
+        let asset = self.asset_id;
+        Some(match (&self.recipes, self.upload_id) {
+            (Some(recipes), _) => format!("{asset}:{}", recipe_digest(&recipes.join("\n"))),
+            // Jobs for different uploads of one asset both have to complete theirs.
+            (None, Some(upload)) => format!("{asset}:{upload}"),
+            (None, None) => asset.to_string(),
         })
     }
 

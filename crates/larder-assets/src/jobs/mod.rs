@@ -25,6 +25,7 @@ use larder_catalog::{JobRecord, Lease, NewJob};
 use larder_core::{Code, Fault};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::larder::Larder;
 
@@ -165,6 +166,8 @@ pub struct JobContext {
 struct Shared {
     cancelled: AtomicBool,
     lost: AtomicBool,
+    /// Wakes those who wait for one of the two.
+    stopped: Notify,
     progress: RwLock<(f64, Option<String>)>,
 }
 
@@ -208,11 +211,13 @@ impl JobContext {
     /// Asks the job to stop.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::SeqCst);
+        self.shared.stopped.notify_waiters();
     }
 
     /// Tells the job that another worker has it now.
     pub fn lose(&self) {
         self.shared.lost.store(true, Ordering::SeqCst);
+        self.shared.stopped.notify_waiters();
     }
 
     /// Long jobs call this between steps.
@@ -227,6 +232,28 @@ impl JobContext {
             return Err(Fault::new(Code::Conflict, "another worker has this job now"));
         }
         Ok(())
+    }
+
+    /// Does `work` unless the job is to stop: then it is dropped where it stands. For work of a single
+    /// step that may take long, and that leaves nothing when it is dropped.
+    ///
+    /// # Errors
+    /// Those of `work`, and of [`check`](Self::check).
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let stopped = async {
+            loop {
+                // Made before the look, so that no call between the two is missed.
+                let called = self.shared.stopped.notified();
+                if let Err(fault) = self.check() {
+                    return fault;
+                }
+                called.await;
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            fault = stopped => Err(fault),
+        }
     }
 }
 

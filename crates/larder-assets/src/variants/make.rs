@@ -20,6 +20,17 @@ use crate::{
     larder::{Larder, place},
 };
 
+impl MakeVariants {
+    /// Whether a variant was this job's to make. What a bucket wants of every picture has the name of a
+    /// preset, maybe of one that has changed since.
+    fn is_about(&self, variant: &VariantRecord) -> bool {
+        match &self.recipes {
+            Some(recipes) => recipes.contains(&variant.recipe),
+            None => variant.preset.is_some(),
+        }
+    }
+}
+
 /// A variant whose making ended, before it is recorded.
 pub(crate) struct Made {
     pub(crate) id: larder_core::VariantId,
@@ -55,8 +66,8 @@ impl Larder {
         Ok(Ended::Recorded)
     }
 
-    /// What remains to be said when the variants job ended for good: its variants have failed, the
-    /// upload and the asset are complete without them.
+    /// What remains to be said when the variants job ended for good: the variants that it was to make, and
+    /// no others, have failed, the upload and the asset are complete without them.
     pub(crate) async fn give_variants_up(&self, job: &MakeVariants, fault: &Fault) -> Result<(), Fault> {
         let Some(asset) = self.catalog().asset(job.asset_id).await? else {
             if let Some(upload) = job.upload_id {
@@ -69,7 +80,7 @@ impl Larder {
             .variants(asset.id)
             .await?
             .into_iter()
-            .filter(|variant| variant.status == VariantStatus::Pending)
+            .filter(|variant| variant.status == VariantStatus::Pending && job.is_about(variant))
             .map(|variant| Made { id: variant.id, result: VariantResult::Failed(fault.clone()) })
             .collect();
         self.record_made(&asset, made, job.upload_id, None).await

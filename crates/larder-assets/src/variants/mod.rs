@@ -1,5 +1,6 @@
 //! Variants: what recipes make of an asset.
 
+mod ahead;
 mod cleanup;
 mod decode;
 mod flights;
@@ -11,6 +12,8 @@ use larder_image::{Format, Recipe};
 use larder_store::Place;
 use sha2::{Digest, Sha256};
 
+pub use ahead::AtHand;
+pub(crate) use ahead::ENSURE_EVERY;
 pub(crate) use flights::Flights;
 
 use crate::{

@@ -26,16 +26,7 @@ impl Larder {
         recipe: &Recipe,
         preset: Option<&str>,
     ) -> Result<VariantRecord, Fault> {
-        if asset.width_px.is_none() {
-            return Err(Fault::new(
-                Code::VariantNotFound,
-                format!(
-                    "{}/{} is {}, of which no variants are made",
-                    asset.bucket, asset.key, asset.content_type
-                ),
-            )
-            .remedy("ask for the asset itself under /m/"));
-        }
+        refuse_other_files(asset)?;
         let canonical = recipe.to_string();
         let identity = VariantIdentity {
             asset_id: asset.id,
@@ -79,4 +70,14 @@ impl Larder {
             _ => Ok(None),
         }
     }
+}
+
+/// Refuses what is no picture.
+pub(super) fn refuse_other_files(asset: &AssetRecord) -> Result<(), Fault> {
+    if asset.width_px.is_some() {
+        return Ok(());
+    }
+    let detail =
+        format!("{}/{} is {}, of which no variants are made", asset.bucket, asset.key, asset.content_type);
+    Err(Fault::new(Code::VariantNotFound, detail).remedy("ask for the asset itself under /m/"))
 }

@@ -27,7 +27,7 @@ pub struct AssetFilter {
     pub status: Option<AssetStatus>,
     /// The deleted ones instead of the others.
     pub deleted: bool,
-    /// From where: `next` of the previous page.
+    /// Start where: `next` of the previous page.
     pub after: Option<String>,
     /// In one bucket: whose keys come after this one (S3's `start-after`); it need not exist.
     pub after_key: Option<String>,
@@ -42,27 +42,31 @@ impl Catalog {
     /// [`Error::Invalid`] for a cursor that is not ours.
     pub async fn assets(&self, filter: &AssetFilter) -> Result<Page<AssetRecord>> {
         let limit = bounded(filter.limit);
-        let assets = self.rows(Class::Durable, list(filter, limit)?).await?;
+        let assets = self.rows(Class::Durable, list(filter, limit + 1)?).await?;
         Ok(Page::cut(assets, limit, cursor))
     }
 }
 
 /// Bucket names hold no slash, so the first one ends the bucket. Deleted assets share keys, so the id
 /// stands between.
-fn cursor(asset: &AssetRecord) -> String {
+pub(super) fn cursor(asset: &AssetRecord) -> String {
     format!("{}/{}/{}", asset.bucket, asset.id, asset.key)
 }
 
-fn list(filter: &AssetFilter, limit: u32) -> Result<Statement> {
+/// The cursor behind all keys that begin with `prefix`: without an id.
+pub(super) fn cursor_behind(bucket: &BucketName, prefix: &str) -> String {
+    format!("{bucket}//{prefix}")
+}
+
+/// At most `rows` assets.
+pub(super) fn list(filter: &AssetFilter, rows: u32) -> Result<Statement> {
     let mut statement = Statement::new(SELECT)
         .push(if filter.deleted { "WHERE deleted_at IS NOT NULL" } else { "WHERE deleted_at IS NULL" })
         .and_if("bucket = ", filter.bucket.as_ref())
         .and_if("owner = ", filter.owner.as_deref())
-        .and_if("status = ", filter.status)
-        .and_if("key > ", filter.after_key.as_deref());
-    if let Some(prefix) = &filter.prefix {
-        statement = statement.and("key >= ", prefix).and_if("key < ", prefix_end(prefix));
-    }
+        .and_if("status = ", filter.status);
+    let prefix = filter.prefix.as_deref().unwrap_or_default();
+    statement = statement.and_if("key < ", prefix_end(prefix));
     if let Some(tag) = &filter.tag {
         // Tags are a JSON array of strings: a tag occurs in it in its quoted form, or not at all.
         let quoted = serde_json::to_string(tag).map_err(|_| Error::internal("a tag does not print"))?;
@@ -73,28 +77,84 @@ fn list(filter: &AssetFilter, limit: u32) -> Result<Statement> {
             .bind(format!("%,{}%", escaped(&quoted)))
             .push(" ESCAPE '\\')");
     }
-    if let Some(after) = &filter.after {
-        let (bucket, id, key) = parse_cursor(after)?;
-        // SQLite seeks by a comparison of rows only if none of its columns has a value already.
-        statement = match &filter.bucket {
-            Some(only) if only.as_str() == bucket => statement.push(" AND (key, id) > ("),
-            _ => statement.push(" AND (bucket, key, id) > (").bind(bucket).push(", "),
-        };
-        statement = statement.bind(key).push(", ").bind(id).push(")");
+    let mut from = Start { key: prefix.to_owned(), beyond: Beyond::Nothing };
+    if let Some(key) = &filter.after_key {
+        from = from.max(Start { key: key.clone(), beyond: Beyond::Key });
     }
-    Ok(statement.push(" ORDER BY bucket, key, id LIMIT ").bind(limit + 1))
+    if let Some(after) = filter.after.as_deref() {
+        let (bucket, after) = parse_cursor(after)?;
+        match &filter.bucket {
+            Some(only) if only.as_str() == bucket => from = from.max(after),
+            _ => statement = after.among_buckets(bucket, statement),
+        }
+    }
+    statement = from.within_bucket(statement);
+    Ok(statement.push(" ORDER BY bucket, key, id LIMIT ").bind(rows))
 }
 
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
-fn parse_cursor(text: &str) -> Result<(&str, &str, &str)> {
-    let mut parts = text.splitn(3, '/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(bucket), Some(id), Some(key)) => Ok((bucket, id, key)),
-        _ => Err(Error::invalid("the cursor is not one of ours", "pass `next` of the previous page")),
+/// Where a list begins. Of several the last one holds them all, and it alone is asked for: SQLite seeks
+/// by one lower bound, whichever it takes.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Start {
+    key: String,
+    beyond: Beyond,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Beyond {
+    /// At the key.
+    Nothing,
+    /// Behind the asset of this id; of the deleted ones, several have one key.
+    Asset(String),
+    /// Behind the key.
+    Key,
+}
+
+impl Start {
+    fn within_bucket(&self, statement: Statement) -> Statement {
+        match &self.beyond {
+            Beyond::Nothing if self.key.is_empty() => statement,
+            Beyond::Nothing => statement.and("key >= ", &self.key),
+            Beyond::Key => statement.and("key > ", &self.key),
+            // SQLite seeks by a comparison of rows only if none of its columns has a value already.
+            Beyond::Asset(id) => {
+                statement.push(" AND (key, id) > (").bind(&self.key).push(", ").bind(id).push(")")
+            }
+        }
     }
+
+    fn among_buckets(&self, bucket: &str, statement: Statement) -> Statement {
+        let (relation, id) = match &self.beyond {
+            Beyond::Asset(id) => (" AND (bucket, key, id) > (", Some(id)),
+            Beyond::Nothing | Beyond::Key => (" AND (bucket, key) >= (", None),
+        };
+        let position = statement.push(relation).bind(bucket).push(", ").bind(&self.key);
+        match id {
+            Some(id) => position.push(", ").bind(id).push(")"),
+            None => position.push(")"),
+        }
+    }
+}
+
+/// The bucket of a cursor, and where the next page begins in it.
+fn parse_cursor(text: &str) -> Result<(&str, Start)> {
+    let mut parts = text.splitn(3, '/');
+    let (Some(bucket), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(foreign());
+    };
+    let from = match id {
+        "" => Start { key: prefix_end(key).ok_or_else(foreign)?, beyond: Beyond::Nothing },
+        id => Start { key: key.to_owned(), beyond: Beyond::Asset(id.to_owned()) },
+    };
+    Ok((bucket, from))
+}
+
+fn foreign() -> Error {
+    Error::invalid("the cursor is not one of ours", "pass `next` of the previous page")
 }
 
 reads! { Durable;
@@ -129,7 +189,11 @@ mod tests {
         let (_directory, catalog) = sqlite().await;
         let after = Some("media/0195f1e0-0000-7000-8000-000000000000/a/b.jpg".to_owned());
         let filter = AssetFilter { bucket: Some("media".parse().unwrap()), after, ..AssetFilter::default() };
-        let plan = plan(&catalog, list(&filter, 100).unwrap()).await;
-        assert!(plan.contains("assets_by_key (bucket=? AND key>?)"), "{plan}");
+        let by_bucket = plan(&catalog, list(&filter, 100).unwrap()).await;
+        assert!(by_bucket.contains("assets_by_key (bucket=? AND key>?)"), "{by_bucket}");
+        let statement = list(&AssetFilter { prefix: Some("a/".into()), ..filter }, 100).unwrap();
+        assert!(!statement.text.contains("key >="), "of two lower bounds SQLite might take the lower one");
+        let by_prefix = plan(&catalog, statement).await;
+        assert!(by_prefix.contains("assets_by_key (bucket=? AND key>? AND key<?)"), "{by_prefix}");
     }
 }

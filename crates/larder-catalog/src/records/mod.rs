@@ -1,6 +1,7 @@
 //! Records: one file per table, with its type and its queries.
 
 mod asset;
+mod asset_level;
 mod asset_lists;
 mod bucket;
 mod idempotency;
@@ -15,6 +16,7 @@ mod variant;
 mod variant_lists;
 
 pub use asset::{AssetChange, AssetRecord, AssetStatus};
+pub use asset_level::Level;
 pub use asset_lists::AssetFilter;
 pub use bucket::BucketRecord;
 pub use idempotency::{Begun, IdempotencyAnswer, IdempotencyRecord, IdempotencyState, NewIdempotency};

@@ -270,6 +270,31 @@ impl Tx {
         Ok(upload)
     }
 
+    /// Opens an upload again that failed and still has its staged bytes: as if they had just come, until
+    /// `expires_at`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such an upload; [`Error::Precondition`] unless it is one of these.
+    pub async fn reopen_upload(&mut self, id: UploadId, expires_at: Timestamp) -> Result<()> {
+        let columns = vec![
+            ("status", UploadStatus::Pending.into()),
+            ("stage", "queued".into()),
+            ("error", None::<&str>.into()),
+            ("finished_at", None::<i64>.into()),
+            ("expires_at", expires_at.into()),
+            ("updated_at", self.now().into()),
+        ];
+        let update = Statement::update("uploads", columns)
+            .push(" WHERE staging_place IS NOT NULL AND asset_id IS NULL")
+            .and("id = ", id)
+            .and("status = ", UploadStatus::Failed);
+        let updated = self.execute(Class::Durable, update).await?;
+        let found = self.upload(id).await?;
+        let upload = found.ok_or_else(|| Error::not_found(Code::UploadNotFound, format!("upload {id}")))?;
+        self.announce(Change::Upload(id));
+        changed_one(updated, || format!("upload {id} is {}", upload.status))
+    }
+
     /// Forgets an upload that has ended. Answers whether there was one.
     pub async fn remove_upload(&mut self, id: UploadId) -> Result<bool> {
         let delete = Statement::new("DELETE FROM uploads WHERE finished_at IS NOT NULL").and("id = ", id);

@@ -13,6 +13,7 @@ use crate::engine::{Engine, bucket, for_each_engine, key};
 for_each_engine! {
     an_upload_reads_back_as_it_was,
     an_upload_moves_only_from_the_statuses_that_were_named,
+    a_failed_upload_is_opened_again_only_while_it_has_its_bytes,
     uploads_list_newest_first_and_page_without_gaps,
     clean_up_finds_abandoned_and_ended_uploads,
     an_idempotency_key_runs_once_and_replays_its_answer,
@@ -31,6 +32,32 @@ async fn an_upload_reads_back_as_it_was(engine: Engine) {
     let copy = upload.clone();
     engine.write(move |tx| Box::pin(async move { tx.insert_upload(&copy).await })).await.unwrap();
     assert_eq!(engine.catalog.upload(upload.id).await.unwrap(), Some(upload));
+}
+
+async fn a_failed_upload_is_opened_again_only_while_it_has_its_bytes(engine: Engine) {
+    let stored = engine.stored_upload("media").await;
+    let id = stored.id;
+    let until = engine.now().plus(Duration::from_secs(60));
+    let reopen = || engine.write(move |tx| Box::pin(async move { tx.reopen_upload(id, until).await }));
+    assert!(reopen().await.unwrap_err().is_precondition(), "it has not failed");
+    let fail = |staging_place| {
+        let change = UploadChange {
+            status: Some(UploadStatus::Failed),
+            error: Some(Fault::internal("a defect")),
+            staging_place,
+            ..UploadChange::default()
+        };
+        engine.write(move |tx| {
+            Box::pin(async move { tx.change_upload(id, &[UploadStatus::Pending], change).await })
+        })
+    };
+    fail(None).await.unwrap();
+    reopen().await.unwrap();
+    let open = engine.catalog.upload(id).await.unwrap().unwrap();
+    assert_eq!((open.status, open.error, open.finished_at), (UploadStatus::Pending, None, None));
+    assert_eq!((open.expires_at, open.staging_place), (until, stored.staging_place));
+    fail(Some(None)).await.unwrap();
+    assert!(reopen().await.unwrap_err().is_precondition(), "its bytes are gone");
 }
 
 async fn an_upload_moves_only_from_the_statuses_that_were_named(engine: Engine) {

@@ -15,6 +15,8 @@ pub(super) enum Version {
     Present,
     /// Another than the present one, which is answered all the same.
     Other,
+    /// Whatever was asked for: what is answered stands in for something that is being made.
+    Meanwhile,
 }
 
 impl Version {
@@ -35,6 +37,10 @@ const FOREVER_SECONDS: u64 = 31_536_000;
 /// How long other bytes than those asked for may be kept.
 const MISMATCH_SECONDS: u64 = 60;
 
+/// How long what stands in for a better format may be kept: making that one takes seconds, or minutes
+/// where uploads come first.
+const MEANWHILE_SECONDS: u64 = 60;
+
 /// `Cache-Control` for bytes read by `right`, of a bucket that lets caches keep unversioned URLs for
 /// `bucket_seconds`.
 pub(super) fn control(right: Right, version: Version, bucket_seconds: u64) -> HeaderValue {
@@ -48,6 +54,7 @@ pub(super) fn control(right: Right, version: Version, bucket_seconds: u64) -> He
         Version::Present => (FOREVER_SECONDS, ", immutable"),
         Version::Other => (MISMATCH_SECONDS, ", must-revalidate"),
         Version::Unnamed => (bucket_seconds, ""),
+        Version::Meanwhile => (bucket_seconds.min(MEANWHILE_SECONDS), ""),
     };
     if (scope, seconds, rest) == ("public", FOREVER_SECONDS, ", immutable") {
         return HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -69,6 +76,8 @@ mod tests {
             (Right::Public, Version::Present, "public, max-age=31536000, immutable"),
             (Right::Public, Version::Other, "public, max-age=60, must-revalidate"),
             (Right::Public, Version::Unnamed, "public, max-age=300"),
+            (Right::Public, Version::Meanwhile, "public, max-age=60"),
+            (signed(Some(9)), Version::Meanwhile, "private, max-age=9"),
             (signed(Some(100)), Version::Present, "private, max-age=100, immutable"),
             (signed(Some(100)), Version::Other, "private, max-age=60, must-revalidate"),
             (signed(Some(100)), Version::Unnamed, "private, max-age=100"),

@@ -39,7 +39,7 @@ pub(super) async fn deliver(context: &Context, parts: &Parts) -> Outcome {
         }
         _ => larder.read_original(&name, &key).await?,
     };
-    respond(context, parts, readable, Extra { right, negotiated: false }).await
+    respond(context, parts, readable, Extra::of(right)).await
 }
 
 /// Bucket and key of a path below `/m/`.

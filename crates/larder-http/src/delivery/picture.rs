@@ -7,7 +7,7 @@ use http::request::Parts;
 use larder_assets::{
     AssetView,
     links::encode_path,
-    variants::{SourceFacts, output_format},
+    variants::{AtHand, SourceFacts, output_format},
 };
 use larder_core::{BucketName, Code, Fault, FileType, ObjectKey};
 use larder_image::{Format, OutputFormat, Recipe};
@@ -43,6 +43,8 @@ struct Chosen {
     /// The preset, if the recipe is exactly a preset's.
     preset: Option<String>,
     negotiated: bool,
+    /// A better format is being made; this one is shown meanwhile.
+    meanwhile: bool,
 }
 
 pub(super) async fn deliver(context: &Context, parts: &Parts) -> Outcome {
@@ -61,7 +63,8 @@ pub(super) async fn deliver(context: &Context, parts: &Parts) -> Outcome {
     let chosen = choose(context, parts, &asked).await?;
     let preset = chosen.preset.as_deref();
     let readable = larder.read_variant(&asked.bucket, &asked.key, &chosen.recipe, preset).await?;
-    respond(context, parts, readable, Extra { right, negotiated: chosen.negotiated }).await
+    let Chosen { negotiated, meanwhile, .. } = chosen;
+    respond(context, parts, readable, Extra { right, negotiated, meanwhile }).await
 }
 
 fn closed(asked: &Asked<'_>) -> Fault {
@@ -113,10 +116,7 @@ async fn choose(context: &Context, parts: &Parts, asked: &Asked<'_>) -> Result<C
         None => recipes.free(&asked.recipe)?,
     };
     if asked.extension == NEGOTIATED {
-        let (format, recipe) = negotiated(context, parts, asked, &base).await?;
-        let is_own = base.format() == format;
-        let preset = asked.preset().filter(|_| is_own).map(str::to_owned);
-        return Ok(Chosen { recipe, preset, negotiated: true });
+        return negotiated(context, parts, asked, &base).await;
     }
     let format = format_of_extension(&asked.extension)?;
     let names_format = asked.recipe.split(',').any(|step| step.starts_with("format:"));
@@ -131,27 +131,47 @@ async fn choose(context: &Context, parts: &Parts, asked: &Asked<'_>) -> Result<C
         _ => base.with_format(format)?,
     };
     let preset = asked.preset().filter(|_| recipe.as_str() == base.as_str()).map(str::to_owned);
-    Ok(Chosen { recipe, preset, negotiated: false })
+    Ok(Chosen { recipe, preset, negotiated: false, meanwhile: false })
 }
 
-/// The format by `Accept`, and the recipe in it.
+/// The recipe in the best format by `Accept`. One that takes long to make is passed over until a job has
+/// made it, so that no reader waits for it.
 async fn negotiated(
     context: &Context,
     parts: &Parts,
     asked: &Asked<'_>,
     base: &Recipe,
-) -> Result<(OutputFormat, Recipe), Fault> {
+) -> Result<Chosen, Fault> {
+    let mut meanwhile = false;
+    let chosen = |format, recipe, meanwhile| {
+        let preset = asked.preset().filter(|_| base.format() == format).map(str::to_owned);
+        Chosen { recipe, preset, negotiated: true, meanwhile }
+    };
     for format in negotiate::named(&parts.headers) {
         // A format of one frame is no choice for an animation; and some recipes can't be made in it.
         let loses_frames = base.keeps_animation() && !format.animates();
         let Ok(recipe) = base.with_format(OutputFormat::In(format)) else { continue };
-        if !loses_frames && admits(context, asked, &recipe, format).await? {
-            return Ok((OutputFormat::In(format), recipe));
+        if loses_frames || !admits(context, asked, &recipe, format).await? {
+            continue;
+        }
+        let candidate = chosen(OutputFormat::In(format), recipe, meanwhile);
+        if !format.is_slow() {
+            return Ok(candidate);
+        }
+        match at_hand(context, asked, &candidate).await? {
+            AtHand::Ready => return Ok(candidate),
+            AtHand::Coming => meanwhile = true,
+            AtHand::Failed => {}
         }
     }
     let source = source(context, asked).await?;
     let format = OutputFormat::In(negotiate::fallback(&source.content_type));
-    Ok((format, base.with_format(format)?))
+    Ok(chosen(format, base.with_format(format)?, meanwhile))
+}
+
+async fn at_hand(context: &Context, asked: &Asked<'_>, candidate: &Chosen) -> Result<AtHand, Fault> {
+    let preset = candidate.preset.as_deref();
+    context.app.larder().variant_at_hand(&asked.bucket, &asked.key, &candidate.recipe, preset).await
 }
 
 /// Whether the output can have this format by its size. Most recipes bound it; for the others the

@@ -34,6 +34,15 @@ pub(crate) struct Extra {
     pub(crate) right: Right,
     /// The format was chosen by `Accept`.
     pub(crate) negotiated: bool,
+    /// It is shown only until a better one is made.
+    pub(crate) meanwhile: bool,
+}
+
+impl Extra {
+    /// Of what is read as it is.
+    pub(crate) fn of(right: Right) -> Self {
+        Self { right, negotiated: false, meanwhile: false }
+    }
 }
 
 /// Answers a GET or HEAD for `readable`.
@@ -122,7 +131,10 @@ fn common_headers(
     extra: Extra,
 ) -> Result<(), Problem> {
     let policy = &readable.bucket.policy;
-    let version = Version::of(parts.uri.query(), &readable.version);
+    let version = match extra.meanwhile {
+        true => Version::Meanwhile,
+        false => Version::of(parts.uri.query(), &readable.version),
+    };
     headers.insert(header::ETAG, text(&readable.etag)?);
     headers.insert(header::LAST_MODIFIED, text(&readable.last_modified.http_date())?);
     headers.insert(header::CACHE_CONTROL, cache::control(extra.right, version, policy.cache.0.as_secs()));

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Access, Payload, Route, answers,
     delivery::{DELIVERED, PART},
-    header as in_header, present, query, replies, sends,
+    header as in_header, query, replies, sends,
     uploads::{Said, announce, byte_stream, page_limit},
 };
 use crate::{
@@ -27,8 +27,11 @@ pub(super) const ROUTES: &[Route] = &[
         tag: "objects",
         access: Access::Scoped(Action::List),
         summary: "List the assets of a bucket by key",
+        detail: "With `delimiter=/` only those directly under the prefix, and as `prefixes` the common prefixes of the \
+                 others, as S3's `ListObjectsV2` has them: each counts as one item, and comes once over all pages.",
         parameters: &[
             query("prefix", "only keys that begin with this", schema::text),
+            query("delimiter", "`/`: one level of keys", schema::text),
             query("owner", "only this owner's", schema::text),
             query("tag", "only those with this tag", schema::text),
             query("status", "only this status", schema::text),
@@ -36,7 +39,7 @@ pub(super) const ROUTES: &[Route] = &[
             query("after", "`next` of the previous page", schema::text),
             query("limit", "items of a page, at most 1,000", schema::integer),
         ],
-        replies: &[replies(200, "a page", || schema::page(schema::named("Asset")))],
+        replies: &[replies(200, "a page", asset_page)],
         ..Route::new("GET", "/api/v1/buckets/{bucket}/objects", "object_list", |call| Box::pin(list(call)))
     },
     Route {
@@ -110,10 +113,19 @@ pub(super) fn deleted() -> Value {
     ])
 }
 
+fn asset_page() -> Value {
+    schema::object(&[
+        ("items", schema::list(schema::named("Asset")), Need::Always),
+        ("prefixes", schema::list(schema::text()), Need::Maybe),
+        ("next", schema::or_null(schema::text()), Need::Always),
+    ])
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     prefix: Option<String>,
+    delimiter: Option<String>,
     owner: Option<String>,
     tag: Option<String>,
     status: Option<String>,
@@ -132,6 +144,7 @@ async fn list(call: Call) -> Outcome {
         .assets(&AssetQuery {
             bucket: Some(bucket),
             prefix: asked.prefix,
+            delimiter: asked.delimiter,
             owner: asked.owner,
             tag: asked.tag,
             status: asked.status,
@@ -140,7 +153,7 @@ async fn list(call: Call) -> Outcome {
             limit: page_limit(asked.limit)?,
         })
         .await?;
-    ok(&present::page(&page, present::value))
+    ok(&page)
 }
 
 async fn read(call: Call) -> Outcome {
@@ -153,7 +166,7 @@ async fn read(call: Call) -> Outcome {
         _ => call.larder().read_original(&bucket, &key).await?,
     };
     let right = Right::Credential { by_machine: call.caller.by_machine, is_admin };
-    delivery::respond(&call.context, &call.parts, readable, Extra { right, negotiated: false }).await
+    delivery::respond(&call.context, &call.parts, readable, Extra::of(right)).await
 }
 
 async fn write(call: Call) -> Outcome {

@@ -131,6 +131,9 @@ pub(crate) struct Encode {
     /// Place among the formats that are chosen by `Accept` when a client names them, the smallest
     /// output first; `None` for formats that every client shows.
     pub negotiated: Option<u8>,
+    /// Whether encoding takes so much longer than in the other formats that nobody waits for it who can do
+    /// with another one.
+    pub slow: bool,
     /// Bytes of memory that encoding takes beside the picture, what it writes included; for an
     /// animation, from its first frame to its last. By measurement, with room for hard pictures.
     pub memory_bytes: fn(&Load) -> u64,
@@ -233,6 +236,12 @@ impl Format {
             .collect();
         ranked.sort();
         ranked.into_iter().map(|(_, format)| format).collect()
+    }
+
+    /// Whether a client that shows other formats too is better served by one of them until a picture in
+    /// this one is made.
+    pub fn is_slow(self) -> bool {
+        self.kind().encode.as_ref().is_some_and(|encode| encode.slow)
     }
 
     /// Whether an animation stays one in this format.

@@ -4,9 +4,9 @@ use std::{sync::Mutex, sync::PoisonError, time::Duration};
 
 use async_trait::async_trait;
 use larder_assets::{
-    AssetQuery, AssetView, Bucket, BucketPolicy, DeleteOptions, Deleted, Door, Incoming, IssuedKey, JobQuery,
-    JobView, KeyView, Larder, NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport,
-    UploadView, VariantView, WriteCondition,
+    AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, DeleteOptions, Deleted, Door, Incoming,
+    IssuedKey, JobQuery, JobView, KeyView, Larder, NewKey, Page, PresetView, PutPreset, Statistics,
+    SweepOptions, SweepReport, UploadView, VariantView, WriteCondition,
     links::{OWN_KEY, encode_path},
     operation::{QueueView, WorkerView},
 };
@@ -112,7 +112,7 @@ impl Backend for Embedded {
         }
     }
 
-    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<Page<AssetView>> {
+    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<AssetPage> {
         self.larder.assets(&AssetQuery { bucket: Some(bucket.clone()), ..query.clone() }).await
     }
 

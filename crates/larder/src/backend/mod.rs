@@ -9,8 +9,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use larder_assets::{
-    AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView, NewKey,
-    Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView,
+    NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
     operation::{QueueView, WorkerView},
 };
 use larder_core::{AssetId, BucketName, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span};
@@ -110,7 +110,7 @@ pub trait Backend: Send + Sync {
     /// An asset, if there is one under the key.
     async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>>;
     /// A page of a bucket's assets by key.
-    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<Page<AssetView>>;
+    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<AssetPage>;
     /// Deletes an asset; that nothing was there is a fault.
     async fn delete(&self, bucket: &BucketName, key: &ObjectKey, purge: bool) -> Outcome<Deleted>;
     /// Brings a deleted asset back.

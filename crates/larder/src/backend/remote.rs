@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use larder_assets::{
-    AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView, NewKey,
-    Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView,
+    NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
     links::encode_path,
     operation::{QueueView, WorkerView},
 };
@@ -186,10 +186,11 @@ impl Backend for Remote {
         Ok(self.assets(bucket, &query).await?.items.into_iter().find(|asset| asset.key == *key))
     }
 
-    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<Page<AssetView>> {
+    async fn assets(&self, bucket: &BucketName, query: &AssetQuery) -> Outcome<AssetPage> {
         let mut pairs = vec![("limit", query.limit.clamp(1, PAGE_ITEMS).to_string())];
         let named = [
             ("prefix", &query.prefix),
+            ("delimiter", &query.delimiter),
             ("owner", &query.owner),
             ("tag", &query.tag),
             ("status", &query.status),

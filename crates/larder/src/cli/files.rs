@@ -78,6 +78,10 @@ pub struct Ls {
     /// Only of this status: processing, ready, deleted
     #[arg(long)]
     pub status: Option<String>,
+    /// Only one level of keys: those without this text behind the prefix, and the common prefixes of the
+    /// others; `/` is the one that works
+    #[arg(short, long, value_name = "/")]
+    pub delimiter: Option<String>,
     /// Go on behind the page that ended with this (`next` of its answer)
     #[arg(long, value_name = "CURSOR")]
     pub after: Option<String>,

@@ -1,6 +1,6 @@
 //! `larder ls`: buckets, or the assets of one.
 
-use larder_assets::{AssetQuery, AssetView};
+use larder_assets::{AssetPage, AssetQuery, AssetView};
 use larder_core::text::display_bytes;
 use serde_json::json;
 
@@ -24,6 +24,7 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Ls) -> Res
         tag: arguments.tag.clone(),
         status: arguments.status.clone().filter(|status| status != "deleted"),
         deleted: arguments.status.as_deref() == Some("deleted"),
+        delimiter: arguments.delimiter.clone(),
         after: arguments.after.clone(),
         limit: PAGE_ITEMS,
         ..AssetQuery::default()
@@ -32,16 +33,20 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Ls) -> Res
     let mut any = false;
     loop {
         let page = larder.assets(&bucket, &query).await?;
-        any |= !page.items.is_empty();
+        let lines = in_order(&page);
+        any |= !lines.is_empty();
         if arguments.all {
-            for asset in &page.items {
-                output.json(asset)?;
+            for line in &lines {
+                match line {
+                    Line::Asset(asset) => output.json(asset)?,
+                    Line::Prefix(prefix) => output.json(&json!({ "prefix": prefix }))?,
+                }
             }
         } else {
             output.json(&page)?;
         }
-        if !page.items.is_empty() {
-            output.line(table(context, &page.items, arguments.long).to_string())?;
+        if !lines.is_empty() {
+            output.line(table(context, &lines, arguments.long).to_string())?;
         }
         match page.next {
             Some(next) if arguments.all => query.after = Some(next),
@@ -58,41 +63,77 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Ls) -> Res
     Ok(Exit::Done)
 }
 
-fn table(context: &Context, assets: &[AssetView], long: bool) -> Table {
+/// One line of a list.
+enum Line<'a> {
+    Asset(&'a AssetView),
+    /// What the keys of assets further below have in common.
+    Prefix(&'a str),
+}
+
+impl Line<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Asset(asset) => asset.key.as_str(),
+            Self::Prefix(prefix) => prefix,
+        }
+    }
+}
+
+/// Assets and common prefixes of a page in one bytewise order.
+fn in_order(page: &AssetPage) -> Vec<Line<'_>> {
+    let prefixes = page.prefixes.iter().flatten().map(|prefix| Line::Prefix(prefix));
+    let mut lines: Vec<_> = page.items.iter().map(Line::Asset).chain(prefixes).collect();
+    // A key that ends with the delimiter is no asset of this level, so that no two names are equal.
+    lines.sort_by(|one, other| one.name().cmp(other.name()));
+    lines
+}
+
+fn table(context: &Context, lines: &[Line<'_>], long: bool) -> Table {
     let size = |asset: &AssetView| match (asset.width, asset.height) {
         (Some(width), Some(height)) => format!("{width}x{height}"),
         _ => "-".to_owned(),
     };
+    let none = || "-".to_owned();
     if !long {
         let mut table = context.output.table(["key", "bytes", "size", "type", "updated"]).numbers([1]);
-        for asset in assets {
-            table.row([
-                asset.key.to_string(),
-                display_bytes(asset.size_bytes),
-                size(asset),
-                asset.content_type.clone(),
-                asset.updated_at.to_string(),
-            ]);
+        for line in lines {
+            table.row(match line {
+                Line::Prefix(prefix) => [(*prefix).to_owned(), none(), none(), none(), none()],
+                Line::Asset(asset) => [
+                    asset.key.to_string(),
+                    display_bytes(asset.size_bytes),
+                    size(asset),
+                    asset.content_type.clone(),
+                    asset.updated_at.to_string(),
+                ],
+            });
         }
         return table;
     }
     let heads =
         ["id", "key", "bytes", "size", "type", "status", "owner", "tags", "sha256", "created", "updated"];
     let mut table = context.output.table(heads).numbers([2]);
-    for asset in assets {
-        table.row([
-            asset.id.to_string(),
-            asset.key.to_string(),
-            asset.size_bytes.to_string(),
-            size(asset),
-            asset.content_type.clone(),
-            asset.status.clone(),
-            asset.owner.clone().unwrap_or_else(|| "-".to_owned()),
-            asset.tags.join(","),
-            asset.sha256.clone(),
-            asset.created_at.to_string(),
-            asset.updated_at.to_string(),
-        ]);
+    for line in lines {
+        table.row(match line {
+            Line::Prefix(prefix) => {
+                let mut cells = heads.map(|_| none());
+                cells[1] = (*prefix).to_owned();
+                cells
+            }
+            Line::Asset(asset) => [
+                asset.id.to_string(),
+                asset.key.to_string(),
+                asset.size_bytes.to_string(),
+                size(asset),
+                asset.content_type.clone(),
+                asset.status.clone(),
+                asset.owner.clone().unwrap_or_else(none),
+                asset.tags.join(","),
+                asset.sha256.clone(),
+                asset.created_at.to_string(),
+                asset.updated_at.to_string(),
+            ],
+        });
     }
     table
 }

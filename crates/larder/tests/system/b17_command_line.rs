@@ -6,7 +6,7 @@ use larder_testkit::{
     fixtures,
     server::{Server, printed},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::{failure_of, json_of, larder, lines_of, server, stdout_of};
@@ -81,6 +81,14 @@ fn put_get_ls_rm(way: &Way) {
     assert_eq!(keys(&json_of(&mut way.larder(&["ls", "keeps", "--owner", "bob"]))), [""; 0]);
     let all = lines_of(&mut way.larder(&["ls", "keeps", "--all"]));
     assert_eq!(all.len(), 2);
+    let level = json_of(&mut way.larder(&["ls", "keeps/x/", "--delimiter", "/"]));
+    assert_eq!((keys(&level), &level["prefixes"]), (vec!["x/a.jpg"], &json!(["x/trip/"])));
+    let lines = lines_of(&mut way.larder(&["ls", "keeps", "--delimiter", "/", "--all"]));
+    assert_eq!(lines, [json!({ "prefix": "x/" })]);
+    let table = stdout_of(&mut way.larder(&["ls", "keeps/x/", "-d", "/"]));
+    assert!(table.find("x/a.jpg") < table.find("x/trip/") && !table.contains("ü"), "{table}");
+    let (code, error) = failure_of(&mut way.larder(&["ls", "keeps", "--delimiter", "-"]));
+    assert!(code != 0 && error.contains("\"-\" is no delimiter"), "{error}");
     let table = stdout_of(&mut way.larder(&["ls", "keeps", "--long"]));
     assert!(table.contains("x/a.jpg") && table.contains("640x480") && table.contains("ann"), "{table}");
     assert!(stdout_of(&mut way.larder(&["ls"])).contains("keeps"));

@@ -8,6 +8,7 @@ mod b1_curl;
 mod b1_durable;
 mod b5_import;
 mod b8_slow_clients;
+mod c12_avif;
 mod c1_corpus;
 mod c2_gps;
 mod c3_image_command;

@@ -43,6 +43,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         grey: false,
         animate: None,
         negotiated: Some(1),
+        slow: true,
         memory_bytes: |load| load.pixels * 110 + (16 << 20),
         still: encode,
         planar: None,

@@ -42,6 +42,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         grey: true,
         animate: None,
         negotiated: None,
+        slow: false,
         memory_bytes: encode::memory_bytes,
         still: encode::interleaved,
         planar: Some(encode::planar),

@@ -40,6 +40,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         grey: true,
         animate: None,
         negotiated: None,
+        slow: false,
         // What it writes, and the pixels as indices of a palette.
         memory_bytes: |load| load.pixels * 10 + (1 << 20),
         still: encode,

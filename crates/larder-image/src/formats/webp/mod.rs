@@ -36,6 +36,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         grey: false,
         animate: Some(start),
         negotiated: Some(2),
+        slow: false,
         memory_bytes: encode_memory_bytes,
         still: encode,
         planar: Some(encode_planar),
