@@ -102,7 +102,9 @@ impl<'a> Source<'a> {
     fn size_enough_for(&self, wanted: &[Recipe]) -> Option<(u32, u32)> {
         let stored = (self.inspection.width_px, self.inspection.height_px);
         let longest = f64::from(stored.0.max(stored.1));
-        let mut fraction = (f64::from(DESCRIBED_SIDE_PX) / longest).min(1.0);
+        // A file that was decoded before was described then.
+        let described = if self.trusted { 1 } else { DESCRIBED_SIDE_PX };
+        let mut fraction = (f64::from(described) / longest).min(1.0);
         for recipe in wanted {
             // What can't be planned is refused when it is rendered, whatever size there is.
             let Ok(plan) = recipe.plan_at_most(stored, self.inspection.orientation) else { continue };

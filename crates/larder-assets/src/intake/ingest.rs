@@ -15,6 +15,7 @@ use crate::{
     jobs::{self, Ended, JobContext, ingest_upload::fail_upload, make_variants::MakeVariants},
     larder::{Larder, place},
     policy::BucketPolicy,
+    variants::Known,
 };
 
 impl Larder {
@@ -171,8 +172,8 @@ impl Larder {
         let began = Instant::now();
         let recipes: Vec<_> =
             self.wanted_at_upload(bucket).await?.into_iter().map(|wanted| wanted.recipe).collect();
-        let loaded =
-            self.decode((staged, fingerprint), bucket.policy.image, recipes.clone(), suspect).await?;
+        let known = Known { sound: false, suspect };
+        let loaded = self.decode((staged, fingerprint), bucket.policy.image, recipes.clone(), known).await?;
         let (decoded, description) = self
             .pixels()
             .run(move || {

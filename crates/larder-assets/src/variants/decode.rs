@@ -13,11 +13,18 @@ pub(crate) struct Loaded {
     pub(crate) share: MemoryShare,
 }
 
+/// What is known of a file before it is decoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    /// It was decoded in full when it came.
+    pub(crate) sound: bool,
+    /// A process ended while it worked on it: it is first tried in a child process.
+    pub(crate) suspect: bool,
+}
+
 impl Larder {
-    /// Loads and decodes a file, in full and strictly, once for all `recipes`.
-    ///
-    /// `suspect` says that a process ended while it worked on this file: then it is first tried in a
-    /// child process.
+    /// Loads and decodes a file once for all `recipes`: strictly, and in full unless it is known to be
+    /// sound.
     ///
     /// A worker's slot is taken before the file is loaded, and the memory estimate, for the decode and
     /// for rendering `recipes` from it, is waited for before it is decoded, so at most as many files lie
@@ -31,7 +38,7 @@ impl Larder {
         (at, fingerprint): (&Place, &str),
         limits: ImageLimits,
         recipes: Vec<Recipe>,
-        suspect: bool,
+        known: Known,
     ) -> Result<Loaded, Fault> {
         let slot = self.pixels().slot().await?;
         let opened = self.store().open(at, OpenOptions::default()).await?;
@@ -51,7 +58,7 @@ impl Larder {
             })
             .await??;
         let share = self.pixels().memory(memory_bytes).await?;
-        if suspect {
+        if known.suspect {
             self.try_in_isolation(&bytes, &limits, &recipes).await?;
         }
         // The share goes with the work: a caller that goes away must not free memory that is in use.
@@ -61,6 +68,7 @@ impl Larder {
                 let _slot = slot;
                 fail_point::reached("decode.begun");
                 let source = Source::open(&bytes, &limits)?;
+                let source = if known.sound { source.trusted() } else { source };
                 let decoded = source.decode(&recipes, Deadline::after(limits.decode_time_max()))?;
                 Ok::<_, larder_image::Error>((decoded, share))
             })

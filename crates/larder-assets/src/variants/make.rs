@@ -12,7 +12,11 @@ use larder_image::{Deadline, Recipe, Rendition};
 use larder_store::{Attributes, Condition, Place, PutOptions, Stat, StoreExt};
 use sha2::{Digest, Sha256};
 
-use super::{Wanted, decode::Loaded, recipe_digest, variant_place};
+use super::{
+    Wanted,
+    decode::{Known, Loaded},
+    recipe_digest, variant_place,
+};
 use crate::{
     buckets::Bucket,
     fail_point,
@@ -211,7 +215,7 @@ impl Larder {
                         (&place(&asset.place)?, &asset.fingerprint),
                         bucket.policy.image,
                         recipes.clone(),
-                        suspect,
+                        Known { sound: true, suspect },
                     )
                     .await?;
                 (decoded, share)

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 pub use ahead::AtHand;
 pub(crate) use ahead::ENSURE_EVERY;
+pub(crate) use decode::Known;
 pub(crate) use flights::Flights;
 
 use crate::{
