@@ -114,6 +114,16 @@ fn rendering_as_png_takes_what_is_announced() {
 }
 
 #[test]
+fn rendering_as_png_with_a_palette_takes_what_is_announced() {
+    // 256 colours in no order: the indices can't be packed.
+    let mut file = noise(SIZE.0, SIZE.1, true);
+    for pixel in file[122..].as_chunks_mut::<4>().0 {
+        *pixel = [pixel[0], !pixel[0], 7, pixel[0] | 1];
+    }
+    check_rendering(&file, &["format:png"]);
+}
+
+#[test]
 fn rendering_as_lossy_webp_takes_what_is_announced() {
     check_rendering(&bmp(SIZE.0, SIZE.1, false), &["format:webp"]);
     check_rendering(&grain(SIZE.0, SIZE.1), &["format:webp,quality:95"]);

@@ -1,38 +1,32 @@
-//! Out: 8 bits, with a palette where at most 256 colours occur.
+//! Out: as grey, with a palette or in full, with the fewest bits that hold every pixel.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
-use png::{BitDepth, ColorType, Compression, Encoder};
+use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
+use super::colors::{Color, Colors, color};
 use crate::picture::{Channels, Picture};
 use crate::recipe::Quality;
 use crate::{Deadline, Error};
 
-pub(super) fn encode(picture: &Picture, _quality: Quality, _deadline: Deadline) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(picture: &Picture, _quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let mut info = png::Info::with_size(picture.width(), picture.height());
-    info.bit_depth = BitDepth::Eight;
     info.icc_profile = picture.profile.as_ref().map(|profile| Cow::Owned(profile.to_vec()));
-    let samples;
-    if let Some(indexed) = indexed(picture) {
-        info.color_type = ColorType::Indexed;
-        info.bit_depth = indexed.depth;
-        info.palette = Some(indexed.palette.into());
-        info.trns = (!indexed.alphas.is_empty()).then(|| indexed.alphas.into());
-        samples = Cow::Owned(indexed.samples);
-    } else {
-        info.color_type = match picture.channels() {
-            Channels::Grey => ColorType::Grayscale,
-            Channels::Rgb => ColorType::Rgb,
-            Channels::Rgba => ColorType::Rgba,
-        };
-        samples = Cow::Borrowed(picture.pixels());
+    let layout = Layout::of(picture, deadline)?;
+    (info.color_type, info.bit_depth) = layout.kind(picture.channels());
+    if let Layout::Palette(colors) = &layout {
+        let alphas: Vec<u8> = colors.list().iter().map(|color| color[3]).take_while(|&a| a < 255).collect();
+        info.trns = (!alphas.is_empty()).then(|| alphas.into());
+        info.palette = Some(colors.list().iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect());
     }
     let mut bytes = Vec::new();
     let mut encoder = Encoder::with_info(&mut bytes, info).map_err(failure)?;
     encoder.set_compression(Compression::Balanced);
+    if matches!(layout, Layout::Palette(_)) || is_flat(picture) {
+        encoder.set_filter(Filter::NoFilter);
+    }
     let mut writer = encoder.write_header().map_err(failure)?;
-    writer.write_image_data(&samples).map_err(failure)?;
+    writer.write_image_data(&layout.samples(picture)).map_err(failure)?;
     writer.finish().map_err(failure)?;
     Ok(bytes)
 }
@@ -41,73 +35,142 @@ fn failure(error: png::EncodingError) -> Error {
     Error::internal(format!("PNG encoder: {error}"))
 }
 
-struct Indexed {
-    depth: BitDepth,
-    palette: Vec<u8>,
-    alphas: Vec<u8>,
-    samples: Vec<u8>,
+/// What is stored of a pixel.
+enum Layout {
+    /// Its tone, in so many bits.
+    Grey(u8),
+    /// Its place among the colours: a third of the data or less, which halves text and drawings.
+    Palette(Box<Colors>),
+    /// Its channels as they are.
+    Full,
 }
 
-/// The picture with a palette, if it has at most 256 colours: half the bytes for text and drawings.
-fn indexed(picture: &Picture) -> Option<Indexed> {
-    if picture.channels() == Channels::Grey {
-        return None;
-    }
-    let mut places: HashMap<[u8; 4], u8> = HashMap::new();
-    let mut colors: Vec<[u8; 4]> = Vec::new();
-    let mut indices = Vec::with_capacity(picture.pixels().len() / picture.channels().count());
-    let mut last = None;
-    for pixel in picture.pixels().chunks_exact(picture.channels().count()) {
-        let color = [pixel[0], pixel[1], pixel[2], pixel.get(3).copied().unwrap_or(255)];
-        let index = match last {
-            Some((same, index)) if same == color => index,
-            _ => match places.get(&color) {
-                Some(&index) => index,
-                None => {
-                    let index = u8::try_from(colors.len()).ok()?;
-                    places.insert(color, index);
-                    colors.push(color);
-                    index
-                }
-            },
-        };
-        last = Some((color, index));
-        indices.push(index);
-    }
-    // Colours with alpha come first, so that the list of alphas can end after them.
-    let mut order: Vec<usize> = (0..colors.len()).collect();
-    order.sort_by_key(|&index| colors[index][3] == 255);
-    let mut renamed = vec![0_u8; colors.len()];
-    for (new, &old) in order.iter().enumerate() {
-        renamed[old] = new as u8;
-    }
-    let alphas = order.iter().map(|&index| colors[index][3]).take_while(|&alpha| alpha < 255).collect();
-    let palette = order.iter().flat_map(|&index| colors[index][..3].to_vec()).collect();
-    indices.iter_mut().for_each(|index| *index = renamed[usize::from(*index)]);
-    let (depth, bits) = match colors.len() {
-        0..=2 => (BitDepth::One, 1),
-        3..=4 => (BitDepth::Two, 2),
-        5..=16 => (BitDepth::Four, 4),
-        _ => (BitDepth::Eight, 8),
-    };
-    Some(Indexed { depth, palette, alphas, samples: packed(&indices, picture.width() as usize, bits) })
-}
-
-/// Rows of indices with several in a byte, each row from a new byte.
-fn packed(indices: &[u8], width: usize, bits: usize) -> Vec<u8> {
-    let per_byte = 8 / bits;
-    let pack = |group: &[u8]| {
-        (0..per_byte).fold(0, |byte, place| {
-            let index = group.get(place).copied().unwrap_or(0);
-            byte | index << (8 - bits * (place + 1))
+impl Layout {
+    fn of(picture: &Picture, deadline: Deadline) -> Result<Self, Error> {
+        let Some(colors) = Colors::of(picture, deadline)? else { return Ok(Self::Full) };
+        let tone_bits = tone_bits(colors.list());
+        // A profile must be for what is stored (PNG third edition, section 11.3.2.3): grey with one
+        // stays grey, and colours with one stay colours.
+        Ok(match (picture.channels(), tone_bits, picture.profile.is_some()) {
+            (Channels::Grey, Some(bits), true) => Self::Grey(bits),
+            // A palette costs three bytes for each colour beside the bits.
+            (_, Some(bits), false) if bits <= palette_bits(colors.list().len()) => Self::Grey(bits),
+            _ => Self::Palette(Box::new(colors.transparent_first()?)),
         })
+    }
+
+    fn bits(&self) -> u8 {
+        match self {
+            Self::Grey(bits) => *bits,
+            Self::Palette(colors) => palette_bits(colors.list().len()),
+            Self::Full => 8,
+        }
+    }
+
+    fn kind(&self, channels: Channels) -> (ColorType, BitDepth) {
+        let color = match (self, channels) {
+            (Self::Palette(_), _) => ColorType::Indexed,
+            (Self::Grey(_), _) | (Self::Full, Channels::Grey) => ColorType::Grayscale,
+            (Self::Full, Channels::Rgb) => ColorType::Rgb,
+            (Self::Full, Channels::Rgba) => ColorType::Rgba,
+        };
+        let depth = match self.bits() {
+            1 => BitDepth::One,
+            2 => BitDepth::Two,
+            4 => BitDepth::Four,
+            _ => BitDepth::Eight,
+        };
+        (color, depth)
+    }
+
+    fn samples<'a>(&self, picture: &'a Picture) -> Cow<'a, [u8]> {
+        let bits = self.bits();
+        match (self, picture.channels()) {
+            (Self::Full, _) | (Self::Grey(8), Channels::Grey) => Cow::Borrowed(picture.pixels()),
+            (Self::Grey(bits), _) => {
+                let step = 255 / ((1_u16 << bits) - 1) as u8;
+                packed(picture, *bits, |color| color[0] / step).into()
+            }
+            (Self::Palette(colors), _) => packed(picture, bits, |color| colors.place(color)).into(),
+        }
+    }
+}
+
+/// Bits that hold the place of each of so many colours.
+fn palette_bits(colors: usize) -> u8 {
+    match colors {
+        0..=2 => 1,
+        3..=4 => 2,
+        5..=16 => 4,
+        _ => 8,
+    }
+}
+
+/// Bits that hold each colour as a tone, exactly as a reader scales them to 8 (PNG third edition,
+/// section 13.12); `None` if one of them is not grey, or not opaque.
+fn tone_bits(colors: &[Color]) -> Option<u8> {
+    let is_grey = colors.iter().all(|&[r, g, b, a]| r == g && g == b && a == 255);
+    let all_are_steps_of = |step: u8| colors.iter().all(|color| color[0].is_multiple_of(step));
+    is_grey.then(|| match () {
+        () if all_are_steps_of(255) => 1,
+        () if all_are_steps_of(85) => 2,
+        () if all_are_steps_of(17) => 4,
+        () => 8,
+    })
+}
+
+/// Rows of samples of so many bits, several in a byte, each row from a new byte.
+fn packed(picture: &Picture, bits: u8, sample: impl Fn(Color) -> u8) -> Vec<u8> {
+    match picture.channels() {
+        Channels::Grey => packed_from::<1>(picture, bits, sample),
+        Channels::Rgb => packed_from::<3>(picture, bits, sample),
+        Channels::Rgba => packed_from::<4>(picture, bits, sample),
+    }
+}
+
+fn packed_from<const CHANNELS: usize>(picture: &Picture, bits: u8, sample: impl Fn(Color) -> u8) -> Vec<u8> {
+    let per_byte = usize::from(8 / bits);
+    let row_bytes = (picture.width() as usize).div_ceil(per_byte);
+    let mut bytes = Vec::with_capacity(row_bytes * picture.height() as usize);
+    // Most pixels of what has few colours are as the one before.
+    let mut last = ([0; 4], sample([0; 4]));
+    for y in 0..picture.height() {
+        for group in picture.row(y).as_chunks::<CHANNELS>().0.chunks(per_byte) {
+            let mut byte = 0;
+            for (place, pixel) in group.iter().enumerate() {
+                let color = color(pixel);
+                if color != last.0 {
+                    last = (color, sample(color));
+                }
+                byte |= last.1 << (8 - usize::from(bits) * (place + 1));
+            }
+            bytes.push(byte);
+        }
+    }
+    bytes
+}
+
+/// Whether most pixels are as the one to their left, as in text and drawings. Filters break such runs:
+/// text of one colour at 200x200, stored in full, is 15 to 30 % smaller without.
+fn is_flat(picture: &Picture) -> bool {
+    let equal = match picture.channels() {
+        Channels::Grey => equal_neighbours::<1>(picture),
+        Channels::Rgb => equal_neighbours::<3>(picture),
+        Channels::Rgba => equal_neighbours::<4>(picture),
     };
-    indices.chunks_exact(width).flat_map(|row| row.chunks(per_byte).map(pack)).collect()
+    equal > picture.pixels().len() / picture.channels().count() / 2
+}
+
+fn equal_neighbours<const CHANNELS: usize>(picture: &Picture) -> usize {
+    let pixels = picture.pixels().as_chunks::<CHANNELS>().0;
+    pixels.iter().zip(&pixels[1..]).filter(|(left, right)| left == right).count()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::super::{decode, inspect};
     use super::*;
@@ -122,33 +185,135 @@ mod tests {
         decode(&bytes, &inspection, later()).unwrap()
     }
 
+    /// Bits of a sample and the kind of colour that the header of the file tells.
+    fn stored(picture: &Picture) -> (u8, ColorType) {
+        let bytes = encode(picture, Quality::Lossless, later()).unwrap();
+        (bytes[24], ColorType::from_u8(bytes[25]).unwrap())
+    }
+
+    /// Each of the colours once, and then the first of them.
+    fn drawing(channels: Channels, colors: &[Vec<u8>]) -> Picture {
+        let (width, height) = (23, (colors.len() as u32).div_ceil(23) + 1);
+        let all = colors.iter().chain(std::iter::repeat(&colors[0])).take((width * height) as usize);
+        Picture::new(width, height, channels, all.flatten().copied().collect())
+    }
+
+    fn tones(tones: impl IntoIterator<Item = u8>) -> Vec<Vec<u8>> {
+        tones.into_iter().map(|tone| vec![tone]).collect()
+    }
+
+    fn greys(tones: impl IntoIterator<Item = u8>) -> Vec<Vec<u8>> {
+        tones.into_iter().map(|tone| vec![tone; 3]).collect()
+    }
+
+    fn reds(count: u16) -> Vec<Vec<u8>> {
+        (0..count).map(|n| vec![n as u8, (n >> 8) as u8, 200]).collect()
+    }
+
+    /// The colours of a text on nothing: one colour, many alphas.
+    fn alphas(count: u16) -> Vec<Vec<u8>> {
+        (0..count).map(|n| vec![20, 60, 140, n as u8]).collect()
+    }
+
     #[test]
-    fn every_pixel_comes_back_with_and_without_a_palette() {
-        for colors in [1, 2, 3, 5, 17, 256, 257, 4_000] {
-            let pixels: Vec<u8> = (0..90 * 70_u32)
-                .flat_map(|n| {
-                    let n = n % colors;
-                    [n as u8, (n >> 8) as u8, 77, if n % 3 == 1 { 40 } else { 255 }]
-                })
-                .collect();
-            let picture = Picture::new(90, 70, Channels::Rgba, pixels).without_idle_alpha();
-            assert_eq!(round_trip(&picture), picture, "{colors} colours");
+    fn the_fewest_bits_that_are_enough_are_taken() {
+        use Channels::{Grey, Rgb, Rgba};
+        use ColorType::{Grayscale, Indexed};
+        let cases = [
+            (Rgb, reds(1), (1, Indexed)),
+            (Rgb, reds(2), (1, Indexed)),
+            (Rgb, reds(3), (2, Indexed)),
+            (Rgb, reds(4), (2, Indexed)),
+            (Rgb, reds(5), (4, Indexed)),
+            (Rgb, reds(16), (4, Indexed)),
+            (Rgb, reds(17), (8, Indexed)),
+            (Rgb, reds(256), (8, Indexed)),
+            (Rgb, reds(257), (8, ColorType::Rgb)),
+            (Rgba, alphas(2), (1, Indexed)),
+            (Rgba, alphas(16), (4, Indexed)),
+            (Rgba, alphas(256), (8, Indexed)),
+            (Rgba, [alphas(256), vec![vec![20, 61, 140, 0]]].concat(), (8, ColorType::Rgba)),
+            (Rgba, vec![vec![0; 4], vec![255; 4]], (1, Indexed)),
+            (Grey, tones([0, 255]), (1, Grayscale)),
+            (Grey, tones([0, 85, 255]), (2, Grayscale)),
+            (Grey, tones([0, 17, 34, 51, 255]), (4, Grayscale)),
+            (Grey, tones([0, 17]), (1, Indexed)),
+            (Grey, tones(0..=16), (8, Grayscale)),
+            (Grey, tones(1..=16), (4, Indexed)),
+            (Grey, tones(0..=255), (8, Grayscale)),
+            (Rgb, greys([255]), (1, Grayscale)),
+            (Rgb, greys([0, 170]), (1, Indexed)),
+            (Rgb, greys([0, 85, 170]), (2, Grayscale)),
+            (Rgb, greys(0..=255), (8, Grayscale)),
+        ];
+        for (channels, colors, expected) in cases {
+            let picture = drawing(channels, &colors);
+            assert_eq!(stored(&picture), expected, "{channels:?}, {} colours", colors.len());
+            assert_eq!(round_trip(&picture).into_rgba(), picture.into_rgba(), "{expected:?}");
         }
     }
 
     #[test]
-    fn few_colours_make_a_small_file() {
-        let picture = Picture::new(64, 64, Channels::Rgb, [[0, 0, 0], [255, 0, 0]].concat().repeat(32 * 64));
-        let bytes = encode(&picture, Quality::Lossless, later()).unwrap();
-        assert_eq!(bytes[24], 1, "bits of a sample");
-        assert_eq!(bytes[25], 3, "palette");
+    fn a_profile_stays_with_the_kind_of_colour_that_it_is_for() {
+        let display = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+        let linear = moxcms::ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+        let cases = [
+            (Channels::Rgb, reds(9), &display, (4, ColorType::Indexed)),
+            (Channels::Rgb, greys([0, 255]), &display, (1, ColorType::Indexed)),
+            (Channels::Grey, tones([0, 17]), &linear, (4, ColorType::Grayscale)),
+            (Channels::Grey, tones(0..=99), &linear, (8, ColorType::Grayscale)),
+        ];
+        for (channels, colors, profile, expected) in cases {
+            let picture = drawing(channels, &colors).with_profile(Some(profile.clone().into()));
+            assert_eq!(stored(&picture), expected);
+            assert_eq!(round_trip(&picture), picture);
+        }
     }
 
     #[test]
-    fn a_kept_profile_is_embedded() {
-        let profile = moxcms::ColorProfile::new_display_p3().encode().unwrap();
-        let picture =
-            Picture::filled(9, 9, Channels::Rgb, &[1, 2, 3]).with_profile(Some(profile.clone().into()));
-        assert_eq!(round_trip(&picture).profile.as_deref(), Some(&profile[..]));
+    fn only_colours_with_alpha_take_room_in_the_list_of_alphas() {
+        let colors = [vec![9, 9, 9, 255], vec![0; 4], vec![8, 8, 8, 255]];
+        let bytes = encode(&drawing(Channels::Rgba, &colors), Quality::Lossless, later()).unwrap();
+        let there: Vec<_> = super::super::chunks(&bytes).collect();
+        assert!(there.contains(&(b"tRNS", &[0][..])) && there.iter().any(|(_, content)| content.len() == 9));
+    }
+
+    #[test]
+    fn what_repeats_its_pixels_is_told_from_a_photo() {
+        // A hundred pixels of paper, then an edge whose colours never come again.
+        let row = |y: u32| {
+            let edge = (0..8).map(move |n| [(y * 7 + n * 31) as u8, (y * y) as u8, n as u8]);
+            std::iter::repeat_n([255; 3], 100).chain(edge)
+        };
+        let picture = Picture::new(108, 90, Channels::Rgb, (0..90).flat_map(row).flatten().collect());
+        assert!(is_flat(&picture));
+        assert_eq!(round_trip(&picture), picture);
+        let photo: Vec<u8> = (0..90 * 90 * 3_u32).map(|n| (n * n / 97) as u8).collect();
+        assert!(!is_flat(&Picture::new(90, 90, Channels::Rgb, photo)));
+    }
+
+    /// Pictures of few and of many colours, in every number of channels.
+    fn picture() -> impl Strategy<Value = Picture> {
+        let channels = prop_oneof![Just(Channels::Grey), Just(Channels::Rgb), Just(Channels::Rgba)];
+        let steps = prop_oneof![Just(255_u8), Just(85), Just(17), Just(1)];
+        (channels, 1..40_u32, 1..40_u32, 1..400_usize, steps).prop_flat_map(
+            |(channels, width, height, colors, step)| {
+                let tone = (0..=255 / step).prop_map(move |n| n * step);
+                let color = prop::collection::vec(tone, channels.count());
+                let palette = prop::collection::vec(color, colors);
+                (palette, prop::collection::vec(any::<prop::sample::Index>(), (width * height) as usize))
+                    .prop_map(move |(palette, places)| {
+                        let pixels = places.iter().flat_map(|place| place.get(&palette).clone()).collect();
+                        Picture::new(width, height, channels, pixels)
+                    })
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_picture_comes_back_with_the_very_same_pixels(picture in picture()) {
+            prop_assert_eq!(round_trip(&picture).into_rgba(), picture.into_rgba());
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! PNG: every kind in (16 bits become 8); out as palette where the colours fit into one.
+//! PNG: every kind in (16 bits become 8); out as small as it goes without loss.
 
+mod colors;
 mod encode;
 pub(crate) mod strip;
 
@@ -18,8 +19,8 @@ pub(super) const KIND: FormatKind = FormatKind {
     name: "png",
     content_type: "image/png",
     extension: "png",
-    doc: "In: every bit depth, palette, interlaced; the default image of an animated PNG. Out: 8 bits, \
-          with a palette where at most 256 colours occur.",
+    doc: "In: every bit depth, palette, interlaced; the default image of an animated PNG. Out: what \
+          holds every pixel of 8 bits: grey, a palette of up to 256 colours, or full colour.",
     size,
     inspect,
     decode,
@@ -38,7 +39,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         animate: None,
         negotiated: None,
         slow: false,
-        // What it writes, and the pixels as indices of a palette.
+        // What it writes, and the pixels as they are stored: packed, or places in a palette.
         memory_bytes: |load| load.pixels * 10 + (1 << 20),
         still: encode::encode,
         planar: None,
