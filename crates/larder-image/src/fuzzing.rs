@@ -13,7 +13,12 @@ use crate::{
 type Target = (&'static str, fn(&[u8]));
 
 /// The targets beside those of each format.
-const OTHERS: &[Target] = &[("jpeg_scaled", jpeg_scaled), ("recipe", recipe), ("strip_metadata", strip)];
+const OTHERS: &[Target] = &[
+    ("jpeg_encode", jpeg_encode),
+    ("jpeg_scaled", jpeg_scaled),
+    ("recipe", recipe),
+    ("strip_metadata", strip),
+];
 
 /// The names of all targets, which are also the folders of their saved files.
 pub fn targets() -> impl Iterator<Item = &'static str> {
@@ -41,6 +46,43 @@ const LIMITS: ImageLimits = ImageLimits {
     decode_time_max_ms: 5_000,
     decode_memory_bytes: 64 << 20,
 };
+
+/// The JPEG encoder with any samples: what it writes, the decoder finds whole and of the same size. The first
+/// four bytes are width, height, quality and kind; the others are samples, over and over.
+fn jpeg_encode(bytes: &[u8]) {
+    use larder_jpeg::{EncodeOptions, PlaneView, RgbView, Sampling, Source};
+    let Some((&[width, height, quality, kind], samples)) = bytes.split_first_chunk() else { return };
+    if samples.is_empty() {
+        return;
+    }
+    let (width, height) = (usize::from(width) + 1, usize::from(height) + 1);
+    let sampling = Sampling::ALL[usize::from(kind) / 8 % Sampling::ALL.len()];
+    let filled = |count: usize| samples.iter().copied().cycle().take(count).collect::<Vec<u8>>();
+    let plane = |(width, height): (usize, usize)| (width, height, filled(width * height));
+    let chroma = sampling.chroma_size(width, height);
+    let planes = [plane((width, height)), plane(chroma), plane(chroma)];
+    let rgb = filled(3 * width * height);
+    let [luma, blue, red] = planes.each_ref().map(|(width, height, samples)| PlaneView {
+        width: *width,
+        height: *height,
+        stride: *width,
+        samples,
+    });
+    let source = match kind % 3 {
+        0 => Source::Grey(luma),
+        1 => Source::YCbCr([luma, blue, red]),
+        _ => Source::Rgb(RgbView { width, height, stride: 3 * width, samples: &rgb }),
+    };
+    let options = EncodeOptions {
+        quality: quality % 100 + 1,
+        sampling,
+        optimal_tables: kind < 128,
+        ..EncodeOptions::default()
+    };
+    let file = larder_jpeg::encode(&source, &options).expect("sizes that fit and a quality");
+    let decoded = larder_jpeg::decode(&file, &larder_jpeg::Options::default()).expect("its own files");
+    assert_eq!((decoded.width, decoded.height), (width, height));
+}
 
 /// The scaling decoder by itself, at every scale: what it decodes has the size that the scale says.
 fn jpeg_scaled(bytes: &[u8]) {

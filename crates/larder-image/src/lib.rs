@@ -41,7 +41,7 @@ pub use formats::{FORMATS, Format, FormatKind, OutputTraits, encoder_version};
 pub use inspect::{HeadSummary, Inspection, inspect, inspect_head};
 pub use metadata::strip_metadata;
 pub use orientation::Orientation;
-pub use recipe::{OutputFormat, Quality, Recipe, RecipeRef};
+pub use recipe::{Effort, OutputFormat, Quality, Recipe, RecipeRef};
 pub use render::Rendition;
 pub use source::{Decoded, Source};
 pub use steps::{STEPS, StepKind};

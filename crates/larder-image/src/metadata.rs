@@ -35,6 +35,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::formats::Coding;
     use crate::formats::png::strip as png;
     use crate::formats::webp::riff::{self, Chunk};
     use crate::picture::{Channels, Picture};
@@ -44,7 +45,8 @@ mod tests {
     fn encoded(format: Format) -> Vec<u8> {
         let picture = Picture::new(20, 10, Channels::Rgb, (0..600).map(|n| (n * 7 % 256) as u8).collect());
         let still = format.kind().encode.as_ref().unwrap().still;
-        still(&picture, Quality::Lossy(80), Deadline::after(Duration::from_secs(60))).unwrap()
+        let coding = Coding { quality: Quality::Lossy(80), effort: crate::Effort::Normal };
+        still(&picture, coding, Deadline::after(Duration::from_secs(60))).unwrap()
     }
 
     /// An EXIF block with orientation 6 and a place.

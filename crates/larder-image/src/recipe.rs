@@ -142,6 +142,17 @@ pub(crate) struct Settings {
     pub keep_profile: bool,
     pub format: OutputFormat,
     pub quality: Option<Quality>,
+    pub effort: Effort,
+}
+
+/// How hard an encoder tries for few bytes, where it can choose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Effort {
+    /// As far as it is worth its time.
+    #[default]
+    Normal,
+    /// Much less time, for somewhat more bytes.
+    Fast,
 }
 
 /// What to make of a picture: steps, each at most once.
@@ -163,6 +174,7 @@ pub struct Recipe {
     keep_profile: bool,
     format: OutputFormat,
     quality: Quality,
+    effort: Effort,
 }
 
 impl Recipe {
@@ -179,6 +191,11 @@ impl Recipe {
     /// How closely the encoder follows the pixels.
     pub fn quality(&self) -> Quality {
         self.quality
+    }
+
+    /// How hard the encoder tries.
+    pub fn effort(&self) -> Effort {
+        self.effort
     }
 
     /// Whether an animation stays one.
@@ -312,12 +329,17 @@ impl FromStr for Recipe {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut slots = parse_steps(text)?;
-        let mut settings =
-            Settings { all_frames: false, keep_profile: false, format: DEFAULT_FORMAT, quality: None };
+        let mut settings = Settings {
+            all_frames: false,
+            keep_profile: false,
+            format: DEFAULT_FORMAT,
+            quality: None,
+            effort: Effort::default(),
+        };
         for step in slots.iter().flatten() {
             step.settle(&mut settings);
         }
-        let Settings { all_frames, keep_profile, format, .. } = settings;
+        let Settings { all_frames, keep_profile, format, effort, .. } = settings;
         let quality = settle_quality(format, settings.quality)?;
         if keep_profile && !format.keeps_profile() {
             return Err(Error::recipe(format!(
@@ -333,7 +355,7 @@ impl FromStr for Recipe {
         }
         canonical += &format!("format:{format},quality:{quality}");
         let steps = slots.into_iter().flatten().collect();
-        Ok(Self { text: canonical.into(), steps, all_frames, keep_profile, format, quality })
+        Ok(Self { text: canonical.into(), steps, all_frames, keep_profile, format, quality, effort })
     }
 }
 

@@ -13,7 +13,7 @@ mod planes;
 
 use std::sync::Arc;
 
-use crate::formats::{Encode, Format};
+use crate::formats::{Coding, Encode, Format};
 use crate::guard::guarded;
 use crate::picture::{Channels, Picture};
 use crate::pixels::{compose, orient};
@@ -139,21 +139,22 @@ fn still(
 ) -> Result<Rendition, Error> {
     let encode = encoder(format)?;
     check_size(plan.output_size(), format, encode)?;
-    if let (Some(in_planes), Quality::Lossy(quality)) = (encode.planar, recipe.quality())
+    let coding = Coding { quality: recipe.quality(), effort: recipe.effort() };
+    if let (Some(in_planes), Quality::Lossy(_)) = (encode.planar, coding.quality)
         && !recipe.changes_opaque(plan)
         && (recipe.keeps_profile() || !scaler.has_profile())
         && let Some(planes) = scaler.planes(plan, Sampling::Half)
     {
         deadline.check()?;
         let (width_px, height_px) = planes.size();
-        let bytes = in_planes(&planes, quality, deadline)?;
+        let bytes = in_planes(&planes, coding, deadline)?;
         return Ok(Rendition { bytes, format, width_px, height_px, frames: 1 });
     }
     let upright = scaler.picture(plan)?;
     let picture = finish(upright, recipe, &Work { deadline, plan }, encode)?;
     deadline.check()?;
     let (width_px, height_px) = (picture.width(), picture.height());
-    let bytes = (encode.still)(&picture, recipe.quality(), deadline)?;
+    let bytes = (encode.still)(&picture, coding, deadline)?;
     Ok(Rendition { bytes, format, width_px, height_px, frames: 1 })
 }
 
@@ -212,7 +213,7 @@ mod tests {
         let linear = moxcms::ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
         let grey = Picture::new(2, 1, Channels::Grey, vec![55, 255]).with_profile(Some(linear.into()));
         let still = Format::Png.kind().encode.as_ref().unwrap().still;
-        let file = still(&grey, Quality::Lossless, later()).unwrap();
+        let file = still(&grey, Coding::LOSSLESS, later()).unwrap();
         let limits = ImageLimits::default();
         let source = Source::open(&file, &limits).unwrap();
         let shown = |recipe: &str| {

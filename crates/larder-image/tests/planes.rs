@@ -130,3 +130,19 @@ fn a_trusted_progressive_photo_is_read_as_far_as_it_shows() {
     let trusted = decode(&damaged, true).unwrap().bytes;
     assert!(difference(&trusted, &decode(&photo, false).unwrap().bytes) < 2.0);
 }
+
+#[test]
+fn less_effort_gives_the_same_picture_in_other_bytes() {
+    let photo = photo(Sampling::S420, 1);
+    for recipe in
+        ["resize:inside:200x200", "resize:inside:200x200,format:png", "resize:inside:200x200,blur:1"]
+    {
+        let (normal, fast) = (made(&photo, recipe), made(&photo, &format!("effort:fast,{recipe}")));
+        assert_ne!(normal, fast, "{recipe}");
+        assert!(difference(&normal, &fast) < 2.0, "{recipe}");
+        assert_eq!(made(&photo, &format!("{recipe},effort:normal")), normal);
+    }
+    let printed = |text: &str| text.parse::<Recipe>().unwrap().to_string();
+    assert_eq!(printed("quality:70,effort:fast"), "effort:fast,format:webp,quality:70");
+    assert_eq!(printed("quality:70,effort:normal"), "format:webp,quality:70");
+}

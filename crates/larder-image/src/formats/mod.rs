@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::picture::{Picture, Pixels};
 use crate::planar::Planar;
-use crate::recipe::Quality;
+use crate::recipe::{Effort, Quality};
 use crate::{Deadline, Error, Inspection};
 
 /// Declares the formats once, so that [`Format`] and [`FORMATS`] can't come apart.
@@ -139,10 +139,23 @@ pub(crate) struct Encode {
     pub memory_bytes: fn(&Load) -> u64,
     /// Encodes one picture; its profile, if it still has one, is embedded. Encoders that can be
     /// interrupted stop at the deadline.
-    pub still: fn(&Picture, Quality, Deadline) -> Result<Vec<u8>, Error>,
-    /// The same for a picture in planes with shared samples of colour, at this lossy quality; where the
-    /// format codes pictures so.
-    pub planar: Option<fn(&Planar, u8, Deadline) -> Result<Vec<u8>, Error>>,
+    pub still: fn(&Picture, Coding, Deadline) -> Result<Vec<u8>, Error>,
+    /// The same for a picture in planes with shared samples of colour, at a lossy quality; where the format
+    /// codes pictures so.
+    pub planar: Option<fn(&Planar, Coding, Deadline) -> Result<Vec<u8>, Error>>,
+}
+
+/// How closely and with how much effort to encode.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coding {
+    pub quality: Quality,
+    pub effort: Effort,
+}
+
+#[cfg(test)]
+impl Coding {
+    /// Without loss, as far as the format is concerned with that.
+    pub(crate) const LOSSLESS: Self = Self { quality: Quality::Lossless, effort: Effort::Normal };
 }
 
 /// What is to be encoded, as far as it decides about memory.
@@ -156,7 +169,7 @@ pub(crate) struct Load {
 }
 
 /// Begins an animation of this size that plays so often (0 = for ever).
-pub(crate) type Start = fn((u32, u32), u32, Quality) -> Result<Box<dyn AnimationEncoder>, Error>;
+pub(crate) type Start = fn((u32, u32), u32, Coding) -> Result<Box<dyn AnimationEncoder>, Error>;
 
 /// Encodes an animation frame by frame.
 pub(crate) trait AnimationEncoder {

@@ -1,7 +1,7 @@
 //! Animations, frame by frame.
 
 use super::{check_size, encoder, finish};
-use crate::formats::{Format, Frame};
+use crate::formats::{Coding, Format, Frame};
 use crate::pixels::{orient, resize::resize_within};
 use crate::plan::Plan;
 use crate::recipe::Recipe;
@@ -26,7 +26,8 @@ pub(super) fn render(
     let start = encode.animate.ok_or_else(|| Error::internal("the format does not move"))?;
     let size = plan.output_size();
     check_size(size, format, encode)?;
-    let mut animation = start(size, decoded.inspection().loops, recipe.quality())?;
+    let coding = Coding { quality: recipe.quality(), effort: recipe.effort() };
+    let mut animation = start(size, decoded.inspection().loops, coding)?;
     let mut resizer = fast_image_resize::Resizer::new();
     let mut frames = 0;
     animate(bytes, decoded.inspection(), deadline, &mut |frame: Frame<'_>| {

@@ -6,6 +6,7 @@
 mod background;
 mod blur;
 mod crop;
+mod effort;
 mod flip;
 mod focus;
 mod format;
@@ -38,6 +39,7 @@ pub const STEPS: &[StepKind] = &[
     sharpen::KIND,
     profile::KIND,
     background::KIND,
+    effort::KIND,
     format::KIND,
     quality::KIND,
 ];

@@ -12,7 +12,7 @@ use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, MatrixCoefficients, 
 use ravif::{BitDepth, Encoder, Img, RGB8, RGBA8};
 use re_rav1d::dav1d::{Decoder, Picture as Frame, Settings};
 
-use super::{Encode, Format, FormatKind};
+use super::{Coding, Encode, Format, FormatKind};
 use crate::picture::{Channels, Picture};
 use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection, icc};
@@ -175,8 +175,9 @@ fn cicp_profile(cicp: Cicp, channels: Channels) -> Option<Arc<[u8]>> {
     icc::usable(profile.encode().ok(), channels)
 }
 
-fn encode(picture: &Picture, quality: Quality, _deadline: Deadline) -> Result<Vec<u8>, Error> {
-    let Quality::Lossy(quality) = quality else {
+/// There is nothing faster than what this does anyway.
+fn encode(picture: &Picture, coding: Coding, _deadline: Deadline) -> Result<Vec<u8>, Error> {
+    let Quality::Lossy(quality) = coding.quality else {
         return Err(Error::recipe("quality:lossless is not possible with format:avif"));
     };
     let encoder = Encoder::new()

@@ -2,7 +2,7 @@
 
 use larder_jpeg::{EncodeError, EncodeOptions, PlaneView, RgbView, Source};
 
-use crate::formats::Load;
+use crate::formats::{Coding, Load};
 use crate::picture::{Channels, Picture};
 use crate::planar::Planar;
 use crate::recipe::Quality;
@@ -14,10 +14,7 @@ pub(super) fn memory_bytes(load: &Load) -> u64 {
     load.pixels * 6 + (1 << 20)
 }
 
-pub(super) fn interleaved(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
-    let Quality::Lossy(quality) = quality else {
-        return Err(Error::recipe("quality:lossless is not possible with format:jpeg"));
-    };
+pub(super) fn interleaved(picture: &Picture, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let (width, height, stride) = (picture.width() as usize, picture.height() as usize, picture.stride());
     let samples = picture.pixels();
     let source = match picture.channels() {
@@ -25,20 +22,24 @@ pub(super) fn interleaved(picture: &Picture, quality: Quality, deadline: Deadlin
         Channels::Rgb => Source::Rgb(RgbView { width, height, stride, samples }),
         Channels::Rgba => return Err(Error::internal("JPEG has no alpha")),
     };
-    encode(&source, quality, picture.profile.as_deref(), deadline)
+    encode(&source, coding, picture.profile.as_deref(), deadline)
 }
 
-pub(super) fn planar(planes: &Planar, quality: u8, deadline: Deadline) -> Result<Vec<u8>, Error> {
+pub(super) fn planar(planes: &Planar, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let source = Source::YCbCr(planes.planes().map(|plane| plane.view()));
-    encode(&source, quality, planes.profile.as_deref(), deadline)
+    encode(&source, coding, planes.profile.as_deref(), deadline)
 }
 
 fn encode(
     source: &Source<'_>,
-    quality: u8,
+    coding: Coding,
     icc_profile: Option<&[u8]>,
     deadline: Deadline,
 ) -> Result<Vec<u8>, Error> {
+    // Tables made for the picture cost no time, so there is only one effort.
+    let Quality::Lossy(quality) = coding.quality else {
+        return Err(Error::recipe("quality:lossless is not possible with format:jpeg"));
+    };
     let expired = || deadline.expired();
     let options =
         EncodeOptions { quality, icc_profile, interrupt: Some(&expired), ..EncodeOptions::default() };

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use super::colors::{Color, Colors, color};
+use crate::formats::Coding;
 use crate::picture::{Channels, Picture};
-use crate::recipe::Quality;
+use crate::recipe::Effort;
 use crate::{Deadline, Error};
 
-pub(super) fn encode(picture: &Picture, _quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let mut info = png::Info::with_size(picture.width(), picture.height());
     info.icc_profile = picture.profile.as_ref().map(|profile| Cow::Owned(profile.to_vec()));
     let layout = Layout::of(picture, deadline)?;
@@ -21,7 +22,10 @@ pub(super) fn encode(picture: &Picture, _quality: Quality, deadline: Deadline) -
     }
     let mut bytes = Vec::new();
     let mut encoder = Encoder::with_info(&mut bytes, info).map_err(failure)?;
-    encoder.set_compression(Compression::Balanced);
+    encoder.set_compression(match coding.effort {
+        Effort::Normal => Compression::Balanced,
+        Effort::Fast => Compression::Fast,
+    });
     if matches!(layout, Layout::Palette(_)) || is_flat(picture) {
         encoder.set_filter(Filter::NoFilter);
     }
@@ -180,14 +184,14 @@ mod tests {
     }
 
     fn round_trip(picture: &Picture) -> Picture {
-        let bytes = encode(picture, Quality::Lossless, later()).unwrap();
+        let bytes = encode(picture, Coding::LOSSLESS, later()).unwrap();
         let inspection = inspect(&bytes).unwrap();
         decode(&bytes, &inspection, later()).unwrap()
     }
 
     /// Bits of a sample and the kind of colour that the header of the file tells.
     fn stored(picture: &Picture) -> (u8, ColorType) {
-        let bytes = encode(picture, Quality::Lossless, later()).unwrap();
+        let bytes = encode(picture, Coding::LOSSLESS, later()).unwrap();
         (bytes[24], ColorType::from_u8(bytes[25]).unwrap())
     }
 
@@ -273,7 +277,7 @@ mod tests {
     #[test]
     fn only_colours_with_alpha_take_room_in_the_list_of_alphas() {
         let colors = [vec![9, 9, 9, 255], vec![0; 4], vec![8, 8, 8, 255]];
-        let bytes = encode(&drawing(Channels::Rgba, &colors), Quality::Lossless, later()).unwrap();
+        let bytes = encode(&drawing(Channels::Rgba, &colors), Coding::LOSSLESS, later()).unwrap();
         let there: Vec<_> = super::super::chunks(&bytes).collect();
         assert!(there.contains(&(b"tRNS", &[0][..])) && there.iter().any(|(_, content)| content.len() == 9));
     }

@@ -178,7 +178,7 @@ mod tests {
 
     use super::encode::encode;
     use super::*;
-    use crate::recipe::Quality;
+    use crate::formats::Coding;
 
     fn later() -> Deadline {
         Deadline::after(Duration::from_secs(60))
@@ -186,7 +186,7 @@ mod tests {
 
     /// Whether a PNG with these chunks before its pixels counts as telling a place.
     fn tells_place(extra: &[(&[u8; 4], &[u8])]) -> bool {
-        let plain = encode(&Picture::filled(4, 4, Channels::Grey, &[9]), Quality::Lossless, later()).unwrap();
+        let plain = encode(&Picture::filled(4, 4, Channels::Grey, &[9]), Coding::LOSSLESS, later()).unwrap();
         let mut bytes = plain[..33].to_vec();
         for (kind, content) in extra {
             bytes.extend((content.len() as u32).to_be_bytes());
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_file_cut_anywhere_is_refused() {
         let picture = Picture::new(20, 20, Channels::Grey, (0..400).map(|n| (n * 31 % 256) as u8).collect());
-        let bytes = encode(&picture, Quality::Lossless, later()).unwrap();
+        let bytes = encode(&picture, Coding::LOSSLESS, later()).unwrap();
         let inspection = inspect(&bytes).unwrap();
         for end in 33..bytes.len() {
             assert!(decode(&bytes[..end], &inspection, later()).is_err(), "cut at {end}");

@@ -228,6 +228,7 @@ mod tests {
     use ::tiff::tags::ExtraSamples;
 
     use super::*;
+    use crate::formats::Coding;
 
     fn decoded(bytes: &[u8]) -> Result<Picture, Error> {
         let inspection = inspect(bytes)?;
@@ -292,7 +293,8 @@ mod tests {
     fn jpeg_strip() -> Vec<u8> {
         let picture = Picture::filled(16, 16, Channels::Rgb, &[200, 30, 60]);
         let still = Format::Jpeg.kind().encode.as_ref().unwrap().still;
-        still(&picture, crate::Quality::Lossy(90), Deadline::after(Duration::from_secs(60))).unwrap()
+        let coding = Coding { quality: crate::Quality::Lossy(90), effort: crate::Effort::Normal };
+        still(&picture, coding, Deadline::after(Duration::from_secs(60))).unwrap()
     }
 
     fn frame_of(jpeg: &[u8]) -> usize {

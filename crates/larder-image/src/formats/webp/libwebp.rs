@@ -8,10 +8,10 @@ use std::ptr;
 
 use libwebp_sys as sys;
 
-use crate::formats::Format;
+use crate::formats::{Coding, Format};
 use crate::picture::{Channels, Picture};
 use crate::planar::Planar;
-use crate::recipe::Quality;
+use crate::recipe::{Effort, Quality};
 use crate::{Deadline, Error};
 
 /// How much of a file the decoder gets between two looks at the clock.
@@ -116,10 +116,13 @@ fn run(incremental: &Incremental<'_>, data: &[u8], deadline: Deadline) -> Result
 }
 
 /// Settings of the encoder. Method 4 is libwebp's own default: one below it costs bytes, one above
-/// it time, without gain at equal quality.
-fn config(quality: Quality) -> Result<sys::WebPConfig, Error> {
+/// it time, without gain at equal quality. Of those below, 1 takes the fewest bytes for its quality.
+fn config(Coding { quality, effort }: Coding) -> Result<sys::WebPConfig, Error> {
     let mut config = sys::WebPConfig::new().map_err(|()| Error::internal("libwebp of another version"))?;
-    config.method = 4;
+    config.method = match effort {
+        Effort::Normal => 4,
+        Effort::Fast => 1,
+    };
     match quality {
         Quality::Lossy(value) => config.quality = value.into(),
         Quality::Lossless => {
@@ -252,17 +255,17 @@ unsafe extern "C" fn goes_on(_percent: c_int, picture: *const sys::WebPPicture) 
 }
 
 /// Encodes a picture of three or four channels.
-pub(super) fn encode(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
-    run_encoder(Input::new(picture, quality == Quality::Lossless)?, quality, deadline)
+pub(super) fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    run_encoder(Input::new(picture, coding.quality == Quality::Lossless)?, coding, deadline)
 }
 
 /// Encodes a picture in planes.
-pub(super) fn encode_planar(planes: &Planar, quality: u8, deadline: Deadline) -> Result<Vec<u8>, Error> {
-    run_encoder(Input::of_planes(planes)?, Quality::Lossy(quality), deadline)
+pub(super) fn encode_planar(planes: &Planar, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    run_encoder(Input::of_planes(planes)?, coding, deadline)
 }
 
-fn run_encoder(mut input: Input, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
-    let config = config(quality)?;
+fn run_encoder(mut input: Input, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    let config = config(coding)?;
     let mut output = Output::new();
     input.0.writer = Some(sys::WebPMemoryWrite);
     input.0.custom_ptr = (&raw mut output.0).cast::<c_void>();
@@ -289,8 +292,8 @@ pub(super) struct Animation {
 
 impl Animation {
     /// `loops` 0 = for ever.
-    pub fn new((width, height): (u32, u32), loops: u32, quality: Quality) -> Result<Self, Error> {
-        let config = config(quality)?;
+    pub fn new((width, height): (u32, u32), loops: u32, coding: Coding) -> Result<Self, Error> {
+        let config = config(coding)?;
         // SAFETY: the options are plain numbers, for which zero is a value; the call fills them.
         let mut options: sys::WebPAnimEncoderOptions = unsafe { std::mem::zeroed() };
         let version = sys::WebPGetMuxABIVersion();

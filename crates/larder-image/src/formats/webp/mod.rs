@@ -5,7 +5,7 @@ pub(crate) mod riff;
 mod strip;
 
 use super::canvas::{Canvas, Patch};
-use super::{AnimationEncoder, Encode, Format, FormatKind, Frame, Load};
+use super::{AnimationEncoder, Coding, Encode, Format, FormatKind, Frame, Load};
 use crate::picture::{Channels, Picture};
 use crate::planar::Planar;
 use crate::recipe::Quality;
@@ -227,10 +227,10 @@ fn encode_memory_bytes(load: &Load) -> u64 {
     load.pixels * per_pixel + written + (2 << 20)
 }
 
-fn encode(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec<u8>, Error> {
+fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let encoded = match picture.channels() {
-        Channels::Grey => libwebp::encode(&picture.clone().into_rgb(), quality, deadline)?,
-        Channels::Rgb | Channels::Rgba => libwebp::encode(picture, quality, deadline)?,
+        Channels::Grey => libwebp::encode(&picture.clone().into_rgb(), coding, deadline)?,
+        Channels::Rgb | Channels::Rgba => libwebp::encode(picture, coding, deadline)?,
     };
     match &picture.profile {
         Some(profile) => with_profile(&encoded, profile),
@@ -238,8 +238,8 @@ fn encode(picture: &Picture, quality: Quality, deadline: Deadline) -> Result<Vec
     }
 }
 
-fn encode_planar(planes: &Planar, quality: u8, deadline: Deadline) -> Result<Vec<u8>, Error> {
-    let encoded = libwebp::encode_planar(planes, quality, deadline)?;
+fn encode_planar(planes: &Planar, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    let encoded = libwebp::encode_planar(planes, coding, deadline)?;
     match &planes.profile {
         Some(profile) => with_profile(&encoded, profile),
         None => Ok(encoded),
@@ -266,8 +266,8 @@ struct Frames {
     profile: Option<std::sync::Arc<[u8]>>,
 }
 
-fn start(size: (u32, u32), loops: u32, quality: Quality) -> Result<Box<dyn AnimationEncoder>, Error> {
-    Ok(Box::new(Frames { animation: Animation::new(size, loops, quality)?, profile: None }))
+fn start(size: (u32, u32), loops: u32, coding: Coding) -> Result<Box<dyn AnimationEncoder>, Error> {
+    Ok(Box::new(Frames { animation: Animation::new(size, loops, coding)?, profile: None }))
 }
 
 impl AnimationEncoder for Frames {
