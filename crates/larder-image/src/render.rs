@@ -10,22 +10,20 @@ mod cascade;
 mod levels;
 mod memory;
 mod planes;
-
-use std::sync::Arc;
+mod scaler;
 
 use crate::formats::{Coding, Encode, Format};
 use crate::guard::guarded;
 use crate::picture::{Channels, Picture};
-use crate::pixels::{compose, orient};
+use crate::pixels::compose;
 use crate::plan::Plan;
-use crate::planar::{Planar, Sampling};
+use crate::planar::Sampling;
 use crate::recipe::{Quality, Recipe};
 use crate::source::Decoded;
 use crate::steps::Work;
-use crate::{Deadline, Error, Orientation, icc};
-use cascade::Cascade;
+use crate::{Deadline, Error, icc};
 pub(crate) use memory::Costs;
-use planes::PlanarCascade;
+use scaler::Scaler;
 
 /// An encoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +51,8 @@ pub(crate) fn render(
     order.sort_by_key(|&index| std::cmp::Reverse(plans[index].as_ref().map_or(0, Plan::scaled_pixels)));
     let costs = decoded.costs(recipes);
     let converts_early = !recipes.iter().any(Recipe::keeps_profile);
-    let stored = (decoded.inspection().width_px, decoded.inspection().height_px);
     let picture = || decoded.picture();
-    let mut scaler = Scaler {
-        stored,
-        planes: decoded.planar().map(PlanarCascade::new),
-        pixels: Cascade::new(&picture, stored, converts_early),
-    };
+    let mut scaler = Scaler::new(decoded, &picture, converts_early);
     let mut results: Vec<Result<Rendition, Error>> =
         recipes.iter().map(|_| Err(Error::internal("a recipe was left out"))).collect();
     for index in order {
@@ -94,39 +87,6 @@ impl Decoded {
 
     fn stays_animated(&self, recipe: &Recipe) -> bool {
         recipe.keeps_animation() && self.inspection().is_animated()
-    }
-}
-
-/// Where resized pictures come from.
-struct Scaler<'a> {
-    stored: (u32, u32),
-    planes: Option<PlanarCascade<'a>>,
-    pixels: Cascade<'a>,
-}
-
-impl Scaler<'_> {
-    /// The plan's picture in planes, turned as it is shown; `None` where there are none, or where their
-    /// edges do not lie on samples.
-    fn planes(&mut self, plan: &Plan, sampling: Sampling) -> Option<Arc<Planar>> {
-        let planes = self.planes.as_mut().filter(|_| plan.fraction_needed(self.stored).is_some())?;
-        let scaled = planes.scaled(plan, sampling);
-        Some(match plan.orientation {
-            Orientation::UPRIGHT => scaled,
-            orientation => Arc::new(scaled.oriented(orientation)),
-        })
-    }
-
-    /// Whether the colours of the planes are not those of sRGB.
-    fn has_profile(&self) -> bool {
-        self.planes.as_ref().is_some_and(PlanarCascade::has_profile)
-    }
-
-    /// The plan's picture, turned as it is shown.
-    fn picture(&mut self, plan: &Plan) -> Result<Picture, Error> {
-        match self.planes(plan, Sampling::Full) {
-            Some(planes) => planes.to_picture(),
-            None => Ok(orient::orient(self.pixels.scaled(plan)?, plan.orientation)),
-        }
     }
 }
 
