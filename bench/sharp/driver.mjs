@@ -1,9 +1,12 @@
-// The peer of the image bench: sharp, told by one JSON object per line what to do, answering each
+// A peer of the image bench: sharp, told by one JSON object per line what to do, answering each
 // with one line. It stays up between the runs, so that no start-up is measured.
 //
-//   {"do":"load","photos":[path]}                  reads the photos into memory
-//   {"do":"run","form","format","sizes","keep"}    makes every size of every photo; answers CPU seconds
-//   {"do":"pixels","path","to"}                    decodes a file to raw RGB, for scoring
+//   {"do":"load","files":[path]}            reads the files into memory
+//   {"do":"run","form","format","options","sizes","repeat","keep"}
+//                                           makes every size of every file; answers CPU seconds
+//   {"do":"pixels","path","to"}             decodes a file to raw RGB on white, for scoring
+//   {"do":"enlarge","path","to","width","height","options"}
+//                                           writes a file as a JPEG of another size
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
@@ -13,33 +16,28 @@ import sharp from 'sharp';
 sharp.concurrency(1);
 sharp.cache(false);
 
-const QUALITY = 85;
-let photos = [];
+let files = [];
 
 // `inside`, never enlarged: what Larder's `resize:inside` means.
 const bounded = (image, [width, height]) =>
   image.resize(width, height, { fit: 'inside', withoutEnlargement: true });
 
-const encoded = (image, format) =>
-  (format === 'webp' ? image.webp({ quality: QUALITY }) : image.jpeg({ quality: QUALITY })).toBuffer();
-
 const FORMS = {
   // The usual form: one pipeline per size, each of which decodes for itself.
-  async clone(photo, sizes, format) {
-    const source = sharp(photo).autoOrient();
+  async clone(file, sizes, encoded) {
+    const source = sharp(file).autoOrient();
     const outputs = [];
-    for (const size of sizes) outputs.push(await encoded(bounded(source.clone(), size), format));
+    for (const size of sizes) outputs.push(await encoded(bounded(source.clone(), size)));
     return outputs;
   },
   // The thriftiest form: one decode, each size from the raw pixels of the one before.
-  async cascade(photo, sizes, format) {
-    let source = sharp(photo).autoOrient();
+  async cascade(file, sizes, encoded) {
+    let source = sharp(file).autoOrient();
     const outputs = [];
     for (const [index, size] of sizes.entries()) {
-      if (sizes.length === 1) return [await encoded(bounded(source, size), format)];
       const { data, info } = await bounded(source, size).raw().toBuffer({ resolveWithObject: true });
       const raw = { width: info.width, height: info.height, channels: info.channels };
-      outputs[index] = await encoded(sharp(data, { raw }), format);
+      outputs[index] = await encoded(sharp(data, { raw }));
       source = sharp(data, { raw });
     }
     return outputs;
@@ -47,25 +45,34 @@ const FORMS = {
 };
 
 const ORDERS = {
-  async load({ photos: paths }) {
-    photos = await Promise.all(paths.map((path) => readFile(path)));
-    return { sharp: sharp.versions.sharp, vips: sharp.versions.vips };
+  async load({ files: paths }) {
+    files = await Promise.all(paths.map((path) => readFile(path)));
+    return { version: `sharp ${sharp.versions.sharp} (libvips ${sharp.versions.vips})` };
   },
-  async run({ form, format, sizes, keep }) {
+  async run({ form, format, options, sizes, repeat, keep }) {
+    const encoded = (image) => image.toFormat(format, options).toBuffer();
     const before = process.cpuUsage();
-    const outputs = [];
-    for (const photo of photos) outputs.push(await FORMS[form](photo, sizes, format));
+    let outputs = [];
+    for (let n = 0; n < repeat; n++) {
+      outputs = [];
+      for (const file of files) outputs.push(await FORMS[form](file, sizes, encoded));
+    }
     const { user, system } = process.cpuUsage(before);
     if (keep) {
-      const files = outputs.flatMap((sizes, photo) => sizes.map((bytes, size) => [photo, size, bytes]));
-      await Promise.all(files.map(([photo, size, bytes]) => writeFile(`${keep}/${photo}-${size}`, bytes)));
+      const kept = outputs.flatMap((sizes, file) => sizes.map((bytes, size) => [file, size, bytes]));
+      await Promise.all(kept.map(([file, size, bytes]) => writeFile(`${keep}/${file}-${size}`, bytes)));
     }
     return { cpu_seconds: (user + system) / 1e6 };
   },
   async pixels({ path, to }) {
-    const { data, info } = await sharp(path).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+    const image = sharp(path).flatten({ background: '#ffffff' }).toColourspace('srgb');
+    const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
     await writeFile(to, data);
     return { width: info.width, height: info.height };
+  },
+  async enlarge({ path, to, width, height, options }) {
+    const { size } = await sharp(path).autoOrient().resize(width, height, { fit: 'fill' }).jpeg(options).toFile(to);
+    return { size };
   },
 };
 

@@ -44,8 +44,20 @@ pub fn family(pid: u32) -> Vec<u32> {
 /// # Errors
 /// If it is gone.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process has had, in bytes.
+///
+/// # Errors
+/// If it is gone.
+pub fn peak_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, name: &'static str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }
@@ -82,6 +94,7 @@ mod tests {
         let pid = std::process::id();
         assert!(own_seconds() > 0.0);
         assert!(resident_bytes(pid).unwrap() > 100_000);
+        assert!(peak_bytes(pid).unwrap() > 100_000);
         assert_eq!(family(pid).first(), Some(&pid));
     }
 }

@@ -45,6 +45,11 @@ struct Options {
     /// Only print, and leave docs/benchmarks.md alone.
     #[arg(long)]
     dry_run: bool,
+    /// Does this job of the image bench once, on `--file`, and prints the most memory that it took.
+    #[arg(long, hide = true, requires = "file")]
+    once: Option<String>,
+    #[arg(long, hide = true)]
+    file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +63,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if let (Some(job), Some(file)) = (&options.once, &options.file) {
+        println!("{}", image::once(job, file)?);
+        return Ok(());
+    }
     if let Some(unknown) = options.benches.iter().find(|&name| BENCHES.iter().all(|bench| bench.name != name))
     {
         let known: Vec<_> =

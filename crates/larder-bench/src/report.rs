@@ -25,6 +25,15 @@ pub fn write(bench: &str, content: &str) -> Result<()> {
     fs::write(&path, text).with_context(|| path.display().to_string())
 }
 
+/// Writes a picture beside the figures.
+///
+/// # Errors
+/// If it can't be written.
+pub fn write_plot(name: &str, svg: &str) -> Result<()> {
+    let path = path().with_file_name(name);
+    fs::write(&path, svg).with_context(|| path.display().to_string())
+}
+
 fn replaced(text: &str, bench: &str, content: &str) -> Option<String> {
     let (begin, end) = (format!("<!-- {bench}: measured -->\n"), format!("<!-- {bench}: end -->"));
     let (before, rest) = text.split_once(&begin)?;

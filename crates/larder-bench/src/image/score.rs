@@ -9,37 +9,35 @@ use fast_ssim2::{PixelDescriptor, PixelSlice, Ssimulacra2Reference};
 use jpeg_decoder::{Decoder, PixelFormat};
 use larder_image::{ImageLimits, inspect};
 
-use super::sharp::Pixels;
+use super::peer::Pixels;
 
-/// The photos, and the references made of them.
+/// What outputs were made from, and the references made of it.
 pub struct Scorer {
-    photos: Vec<Photo>,
+    originals: Vec<Original>,
     references: HashMap<(usize, u32, u32), Ssimulacra2Reference>,
 }
 
-/// A photo, decoded at its full size to 16 bits and turned upright.
-struct Photo {
-    width: u32,
-    height: u32,
-    /// RGB, native byte order.
-    samples: Vec<u8>,
+/// A picture at its full size, upright.
+pub struct Original {
+    pub width: u32,
+    pub height: u32,
+    /// RGB of 8 bits.
+    pub samples: Vec<u8>,
 }
 
 impl Scorer {
-    /// Decodes the photos, with a decoder that neither side uses.
-    pub fn new(photos: &[Vec<u8>]) -> Result<Self> {
-        let photos = photos.iter().map(|bytes| Photo::decode(bytes)).collect::<Result<_>>()?;
-        Ok(Self { photos, references: HashMap::new() })
+    pub fn new(originals: Vec<Original>) -> Self {
+        Self { originals, references: HashMap::new() }
     }
 
-    /// The score of an output of that photo: 100 is equal, above 90 is hard to tell apart.
-    pub fn score(&mut self, photo: usize, output: &Pixels) -> Result<f64> {
+    /// The score of an output of that original: 100 is equal, above 90 is hard to tell apart.
+    pub fn score(&mut self, original: usize, output: &Pixels) -> Result<f64> {
         let (width, height) = (output.width, output.height);
-        let reference = match self.references.entry((photo, width, height)) {
+        let reference = match self.references.entry((original, width, height)) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(empty) => {
-                let photo = self.photos.get(photo).context("an output of an unknown photo")?;
-                empty.insert(photo.reference(width, height)?)
+                let original = self.originals.get(original).context("an output of nothing")?;
+                empty.insert(original.reference(width, height)?)
             }
         };
         let descriptor = PixelDescriptor::RGB8_SRGB;
@@ -49,8 +47,9 @@ impl Scorer {
     }
 }
 
-impl Photo {
-    fn decode(bytes: &[u8]) -> Result<Self> {
+impl Original {
+    /// Decodes a photo, with a decoder that neither side uses.
+    pub fn photo(bytes: &[u8]) -> Result<Self> {
         let mut decoder = Decoder::new(bytes);
         let pixels = decoder.decode()?;
         let info = decoder.info().context("no header")?;
@@ -62,22 +61,21 @@ impl Photo {
         let turned = matches!(exif, 5..=8);
         let (width, height) =
             if turned { (stored_height, stored_width) } else { (stored_width, stored_height) };
-        let mut samples = Vec::with_capacity(pixels.len() * 2);
+        let mut samples = Vec::with_capacity(pixels.len());
         for y in 0..height {
             for x in 0..width {
                 let (from_x, from_y) = stored_place(exif, (x, y), (stored_width, stored_height))?;
                 let at = (from_y as usize * stored_width as usize + from_x as usize) * 3;
-                for value in &pixels[at..at + 3] {
-                    samples.extend_from_slice(&(u16::from(*value) * 257).to_ne_bytes());
-                }
+                samples.extend_from_slice(&pixels[at..at + 3]);
             }
         }
         Ok(Self { width, height, samples })
     }
 
-    /// The photo at another size: Lanczos3 over the full decode, in 16 bits.
+    /// The picture at another size: Lanczos3 over all of it, in 16 bits.
     fn reference(&self, width: u32, height: u32) -> Result<Ssimulacra2Reference> {
-        let source = Image::from_vec_u8(self.width, self.height, self.samples.clone(), PixelType::U16x3)?;
+        let wide = self.samples.iter().flat_map(|&value| (u16::from(value) * 257).to_ne_bytes()).collect();
+        let source = Image::from_vec_u8(self.width, self.height, wide, PixelType::U16x3)?;
         let mut small = Image::new(width, height, PixelType::U16x3);
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
         Resizer::new().resize(&source, &mut small, &options)?;
