@@ -31,6 +31,8 @@ pub struct Job {
     pub sizes: &'static [(u32, u32)],
     /// How often each run makes everything, so that short jobs can be measured.
     pub repeat: u32,
+    /// Whether Larder is told that the files were decoded in full before, as those in its store were.
+    pub trusted: bool,
     /// The most pairs, for jobs that take long.
     pub pairs_max: usize,
     /// The first one is sharp's thriftiest form, to which bytes are compared.
@@ -79,6 +81,7 @@ const PHOTOS: Job = Job {
     quality: Some(85),
     sizes: FOUR_SIZES,
     repeat: 1,
+    trusted: false,
     pairs_max: usize::MAX,
     rivals: &[],
     bytes_goal: Some(1.01),
@@ -110,11 +113,20 @@ pub const PHOTO_JOBS: &[Job] = &[
 
 pub const LARGE_JOBS: &[Job] = &[
     Job {
-        name: "a, progressive",
+        name: "a, progressive, stored",
         doc: "one JPEG of 300x300",
         files: Files::Large { progressive: true },
         sizes: SMALL,
+        trusted: true,
         rivals: &[sharp(Form::Clone, 10.0), PYVIPS, PILLOW],
+        ..PHOTOS
+    },
+    Job {
+        name: "a, progressive, new",
+        doc: "one JPEG of 300x300",
+        files: Files::Large { progressive: true },
+        sizes: SMALL,
+        rivals: &[rival(Peer::Sharp, Form::Clone), PYVIPS, PILLOW],
         ..PHOTOS
     },
     Job {

@@ -30,6 +30,10 @@ pub(crate) fn resize_within(
     if let Some(cut) = cut_without_scaling(source, region, size) {
         return Ok(cut);
     }
+    if let Some(shape) = shape(source) {
+        let resized = resize_within(resizer, &shape.plane, bounds, region, size)?;
+        return Ok(shape.filled(&resized).with_profile(source.profile.clone()));
+    }
     let channels = source.channels();
     let mut pixels = vec![0; size.0 as usize * size.1 as usize * channels.count()];
     match channels {
@@ -38,6 +42,51 @@ pub(crate) fn resize_within(
         Channels::Rgba => convolve::<U8x4>(resizer, source, bounds, region, size, &mut pixels)?,
     }
     Ok(Picture::new(size.0, size.1, channels, pixels).with_profile(source.profile.clone()))
+}
+
+/// A picture that differs from pixel to pixel in one value only, as text does: the others need no
+/// resampling, and come out exactly as they were.
+struct Shape {
+    plane: Picture,
+    fill: Fill,
+}
+
+enum Fill {
+    /// The one colour of all that can be seen; the plane is alpha.
+    Color([u8; 3]),
+    /// The plane is red, green and blue.
+    Tone,
+}
+
+/// Photos are told by their first few pixels.
+fn shape(source: &Picture) -> Option<Shape> {
+    let (samples, fill) = match source.channels() {
+        Channels::Grey => return None,
+        Channels::Rgb => {
+            let pixels = source.pixels().as_chunks::<3>().0;
+            let grey = pixels.iter().all(|&[r, g, b]| r == g && g == b);
+            grey.then(|| (pixels.iter().map(|pixel| pixel[0]).collect(), Fill::Tone))?
+        }
+        Channels::Rgba => {
+            let pixels = source.pixels().as_chunks::<4>().0;
+            let &[r, g, b, _] = pixels.iter().find(|pixel| pixel[3] > 0)?;
+            let same = pixels.iter().all(|pixel| pixel[3] == 0 || pixel[..3] == [r, g, b]);
+            same.then(|| (pixels.iter().map(|pixel| pixel[3]).collect(), Fill::Color([r, g, b])))?
+        }
+    };
+    Some(Shape { plane: Picture::new(source.width(), source.height(), Channels::Grey, samples), fill })
+}
+
+impl Shape {
+    /// The whole pixels of a plane.
+    fn filled(&self, plane: &Picture) -> Picture {
+        let values = plane.pixels().iter();
+        let (channels, pixels) = match self.fill {
+            Fill::Color([r, g, b]) => (Channels::Rgba, values.flat_map(|&a| [r, g, b, a]).collect()),
+            Fill::Tone => (Channels::Rgb, values.flat_map(|&tone| [tone; 3]).collect()),
+        };
+        Picture::new(plane.width(), plane.height(), channels, pixels)
+    }
 }
 
 /// The resizer's typed door: its other one compiles every kind of pixel there is into this crate.
@@ -117,6 +166,23 @@ mod tests {
         for pixel in small.pixels().chunks_exact(4) {
             assert!(pixel[0] > 250 && pixel[1] < 5, "{pixel:?}");
         }
+    }
+
+    #[test]
+    fn one_colour_stays_one_colour_whatever_shows_through() {
+        let alphas = ramp(40, 30);
+        let pixels = alphas.pixels().iter().flat_map(|&alpha| match alpha {
+            0..9 => [7, 7, 7, 0],
+            alpha => [10, 200, 90, alpha],
+        });
+        let source = Picture::new(40, 30, Channels::Rgba, pixels.collect());
+        let small = resize(&mut Resizer::new(), &source, Region::new(0, 0, 40, 30), (13, 11)).unwrap();
+        assert!(small.pixels().as_chunks::<4>().0.iter().all(|pixel| pixel[..3] == [10, 200, 90]));
+        let tones = alphas.clone().into_rgb();
+        let region = Region::new(0, 0, 40, 30);
+        let grey = resize(&mut Resizer::new(), &alphas, region, (13, 11)).unwrap();
+        let rgb = resize(&mut Resizer::new(), &tones, region, (13, 11)).unwrap();
+        assert_eq!(rgb, grey.into_rgb());
     }
 
     #[test]

@@ -107,8 +107,8 @@ impl Cost {
     }
 }
 
-/// What the resizer keeps meanwhile: rows that are resized in one direction, and before them, where
-/// there is alpha, a copy whose colours are weighted by it.
+/// What the resizer keeps meanwhile: rows that are resized in one direction, and before them a copy: where
+/// there is alpha, with colours weighted by it, else of the one channel that all pixels differ in.
 fn resize_bytes(inspection: &Inspection, plan: &Plan) -> u64 {
     let (width, height) = (plan.region.width.ceil() as u64, plan.region.height.ceil() as u64);
     let (scaled_width, scaled_height) = plan.stored_scaled_size();
@@ -116,6 +116,6 @@ fn resize_bytes(inspection: &Inspection, plan: &Plan) -> u64 {
         return 0;
     }
     let within = plan.bounds.width as u64 * plan.bounds.height as u64;
-    let weighted = if inspection.has_alpha { within * 4 } else { 0 };
-    weighted + u64::from(scaled_width) * height * channels(inspection)
+    let copy = within * if inspection.has_alpha { 4 } else { 1 };
+    copy + u64::from(scaled_width) * height * channels(inspection)
 }
