@@ -1,20 +1,20 @@
-//! AVIF: the container by our own reader, AV1 by rav1d and rav1e, both in Rust.
+//! AVIF: the container by our own reader, AV1 decoded by rav1d, encoded by rav1e, both in Rust.
 
 mod boxes;
 mod cell;
 mod container;
+mod ravif;
 mod sequence;
 mod yuv;
 
 use std::sync::Arc;
 
 use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, MatrixCoefficients, TransferCharacteristics};
-use ravif::{BitDepth, Encoder, Img, RGB8, RGBA8};
 use re_rav1d::dav1d::{Decoder, Picture as Frame, Settings};
 
-use super::{Coding, Encode, Format, FormatKind};
+use self::ravif as encoder;
+use super::{Encode, Format, FormatKind};
 use crate::picture::{Channels, Picture};
-use crate::recipe::Quality;
 use crate::{Deadline, Error, Inspection, icc};
 use boxes::damaged;
 use container::{Cicp, Container};
@@ -33,7 +33,7 @@ pub(super) const KIND: FormatKind = FormatKind {
     animate: None,
     strip: None,
     encode: Some(Encode {
-        version: "ravif 0.13 speed 10",
+        version: encoder::VERSION,
         alpha: true,
         side_max_px: 16_383,
         pixels_max: Some(ENCODED_PIXELS_MAX),
@@ -44,18 +44,15 @@ pub(super) const KIND: FormatKind = FormatKind {
         animate: None,
         negotiated: Some(1),
         slow: true,
-        memory_bytes: |load| load.pixels * 110 + (16 << 20),
-        still: encode,
-        planar: None,
+        memory_bytes: encoder::memory_bytes,
+        still: encoder::encode,
+        planar: encoder::PLANAR,
     }),
 };
 
 /// Pixels of a picture that is encoded. The encoder cannot be interrupted; at this size, that of a
 /// 1920x1080 screen, it takes some seconds and 200 MB without assembler.
 const ENCODED_PIXELS_MAX: u64 = 2_100_000;
-
-/// rav1e's fastest: each step below doubles the time for a few per cent of the bytes.
-const SPEED: u8 = 10;
 
 fn inspect(bytes: &[u8]) -> Result<Inspection, Error> {
     let container = container::read(bytes)?;
@@ -175,29 +172,81 @@ fn cicp_profile(cicp: Cicp, channels: Channels) -> Option<Arc<[u8]>> {
     icc::usable(profile.encode().ok(), channels)
 }
 
-/// There is nothing faster than what this does anyway.
-fn encode(picture: &Picture, coding: Coding, _deadline: Deadline) -> Result<Vec<u8>, Error> {
-    let Quality::Lossy(quality) = coding.quality else {
-        return Err(Error::recipe("quality:lossless is not possible with format:avif"));
-    };
-    let encoder = Encoder::new()
-        .with_quality(quality.into())
-        .with_alpha_quality(quality.into())
-        .with_speed(SPEED)
-        .with_bit_depth(BitDepth::Eight)
-        .with_num_threads(Some(1));
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let encoded = if picture.has_alpha() {
-        let pixels: Vec<RGBA8> =
-            picture.pixels().as_chunks::<4>().0.iter().map(|&[r, g, b, a]| RGBA8 { r, g, b, a }).collect();
-        encoder.encode_rgba(Img::new(&pixels[..], width, height))
-    } else {
-        let rgb = picture.clone().into_rgb();
-        let pixels: Vec<RGB8> =
-            rgb.pixels().as_chunks::<3>().0.iter().map(|&[r, g, b]| RGB8 { r, g, b }).collect();
-        encoder.encode_rgb(Img::new(&pixels[..], width, height))
-    };
-    encoded
-        .map(|encoded| encoded.avif_file)
-        .map_err(|error| Error::internal(format!("AVIF encoder: {error}")))
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::formats::Coding;
+    use crate::recipe::{Effort, Quality};
+
+    pub(super) fn later() -> Deadline {
+        Deadline::after(Duration::from_secs(300))
+    }
+
+    pub(super) fn coding(quality: u8) -> Coding {
+        Coding { quality: Quality::Lossy(quality), effort: Effort::Normal }
+    }
+
+    /// Colours, and the alpha of four channels, that change slowly.
+    pub(super) fn picture((width, height): (u32, u32), channels: Channels) -> Picture {
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let pixels = places.flat_map(|(x, y)| {
+            let pixel = [200 - x, 40 + 2 * y, 90 + x / 2, 255 - 3 * y].map(|value| value as u8);
+            pixel.into_iter().take(channels.count())
+        });
+        Picture::new(width, height, channels, pixels.collect())
+    }
+
+    pub(super) fn decoded(file: &[u8]) -> Picture {
+        decode(file, &inspect(file).unwrap(), later()).unwrap()
+    }
+
+    /// The mean difference of samples.
+    pub(super) fn difference(one: &Picture, other: &Picture) -> f64 {
+        assert_eq!((one.width(), one.height()), (other.width(), other.height()));
+        assert_eq!(one.channels(), other.channels());
+        let pairs = one.pixels().iter().zip(other.pixels());
+        let sum: u64 = pairs.map(|(one, other)| u64::from(one.abs_diff(*other))).sum();
+        sum as f64 / one.pixels().len() as f64
+    }
+
+    #[test]
+    fn pictures_of_every_size_come_back_with_their_colours_and_alpha() {
+        for size in [(64, 48), (63, 47), (17, 64), (2, 1), (1, 2), (1, 1)] {
+            for channels in [Channels::Rgb, Channels::Rgba] {
+                let picture = picture(size, channels);
+                let file = encoder::encode(&picture, coding(90), later()).unwrap();
+                let difference = difference(&picture.clone().without_idle_alpha(), &decoded(&file));
+                assert!(difference < 3.0, "{size:?} {channels:?}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn grey_comes_back_without_a_tint() {
+        let grey = picture((40, 30), Channels::Grey);
+        let file = encoder::encode(&grey, coding(90), later()).unwrap();
+        let difference = difference(&grey.into_rgb(), &decoded(&file));
+        assert!(difference < 3.0, "{difference}");
+    }
+
+    #[test]
+    fn every_quality_is_encoded_and_the_highest_is_the_closest() {
+        let picture = picture((32, 24), Channels::Rgba);
+        let differences: Vec<f64> = (1..=100)
+            .map(|quality| {
+                let file = encoder::encode(&picture, coding(quality), later()).unwrap();
+                difference(&picture, &decoded(&file))
+            })
+            .collect();
+        assert!(differences[99] < 2.0, "{differences:?}");
+        assert!(differences[99] <= differences[0], "{differences:?}");
+    }
+
+    #[test]
+    fn lossless_is_refused() {
+        let picture = picture((2, 2), Channels::Rgb);
+        assert!(matches!(encoder::encode(&picture, Coding::LOSSLESS, later()), Err(Error::Recipe { .. })));
+    }
 }
