@@ -7,13 +7,13 @@ use anyhow::Result;
 use crate::{
     Task,
     step::{answers, cargo, run},
-    test,
+    test, tools,
 };
 
 pub const TASK: Task = Task {
     name: "ci",
     arguments: "",
-    doc: "format, lints, docs, generated files, licences, all tests",
+    doc: "format, lints, docs, generated files, licences, AVIF by libaom, all tests",
     run: ci,
 };
 
@@ -38,5 +38,17 @@ fn ci(_arguments: &[String]) -> Result<()> {
         // The list of advisories comes from the network, and a new one must not fail an old commit.
         run("licences and sources", &mut cargo(["deny", "check", "bans", "licenses", "sources"]))?;
     }
+    libaom()?;
     test::test(&[])
+}
+
+/// The lints and tests of AVIF in a build that is not the usual one. Cargo keeps what it builds with other
+/// features beside the rest, so neither throws the other's away.
+fn libaom() -> Result<()> {
+    tools::provide(tools::FOR_LIBAOM)?;
+    let crate_and_feature = ["--package", "larder-image", "--features", "libaom"];
+    let mut lints = cargo(["clippy", "--all-targets", "--quiet"]);
+    run("lints with libaom", lints.args(crate_and_feature).args(["--", "--deny", "warnings"]))?;
+    let arguments = crate_and_feature.into_iter().chain(["avif"]).map(str::to_owned);
+    test::test(&arguments.collect::<Vec<_>>())
 }

@@ -18,7 +18,7 @@ pub const TASK: Task = Task {
 /// Tests on PostgreSQL share one server, which the test kit starts with the first of them and ends
 /// after the last.
 pub fn test(arguments: &[String]) -> Result<()> {
-    tools::provide()?;
+    tools::provide(tools::FOR_TESTS)?;
     // The runner comes last, so that its summary is what one sees at the end.
     let examples = if arguments.is_empty() {
         run("examples in the documentation", &mut cargo(["test", "--doc", "--workspace", "--quiet"]))

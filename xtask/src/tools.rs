@@ -1,4 +1,4 @@
-//! What the tests need beside Rust and gcc: found, or installed.
+//! What tests need beside Rust and gcc: found, or installed.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,14 +6,15 @@ use anyhow::{Result, bail};
 
 use crate::step::{answers, cargo, run};
 
-/// A program that tests start, and the Debian packages it comes in: the first that the system has.
-struct Tool {
+/// A program, and the Debian packages it comes in: the first that the system has.
+pub struct Tool {
     needed_for: &'static str,
     packages: &'static [&'static str],
     is_there: fn() -> bool,
 }
 
-const TOOLS: &[Tool] = &[
+/// What all tests start.
+pub const FOR_TESTS: &[Tool] = &[
     Tool {
         needed_for: "the tests of the catalogue on PostgreSQL",
         // Other releases have other versions of it under the second name.
@@ -42,10 +43,24 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// What builds libaom.
+pub const FOR_LIBAOM: &[Tool] = &[
+    Tool {
+        needed_for: "building libaom",
+        packages: &["cmake"],
+        is_there: || answers(&mut Command::new("cmake")),
+    },
+    Tool {
+        needed_for: "the assembler code of libaom",
+        packages: &["nasm"],
+        is_there: || answers(&mut Command::new("nasm")),
+    },
+];
+
 /// Sees to it that every tool is there: installs what is missing if it may, else says what to
 /// install. A test that can't run is a failure, so there is no way around.
-pub fn provide() -> Result<()> {
-    let missing: Vec<_> = TOOLS.iter().filter(|tool| !(tool.is_there)()).collect();
+pub fn provide(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|tool| !(tool.is_there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }

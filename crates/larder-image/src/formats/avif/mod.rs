@@ -1,8 +1,12 @@
-//! AVIF: the container by our own reader, AV1 decoded by rav1d, encoded by rav1e, both in Rust.
+//! AVIF: the container by our own reader, AV1 decoded by rav1d, encoded by rav1e, both in Rust, or encoded by
+//! libaom, where it is built with that.
 
 mod boxes;
 mod cell;
 mod container;
+#[cfg(feature = "libaom")]
+mod libaom;
+#[cfg(not(feature = "libaom"))]
 mod ravif;
 mod sequence;
 mod yuv;
@@ -12,6 +16,9 @@ use std::sync::Arc;
 use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, MatrixCoefficients, TransferCharacteristics};
 use re_rav1d::dav1d::{Decoder, Picture as Frame, Settings};
 
+#[cfg(feature = "libaom")]
+use self::libaom as encoder;
+#[cfg(not(feature = "libaom"))]
 use self::ravif as encoder;
 use super::{Encode, Format, FormatKind};
 use crate::picture::{Channels, Picture};
