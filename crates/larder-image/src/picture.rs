@@ -140,7 +140,7 @@ impl Picture {
 #[derive(Debug)]
 pub(crate) enum Pixels {
     Interleaved(Picture),
-    Planar(Planar),
+    Planar(Box<Planar>),
 }
 
 impl Pixels {

@@ -142,7 +142,7 @@ pub(crate) struct Encode {
     pub still: fn(&Picture, Coding, Deadline) -> Result<Vec<u8>, Error>,
     /// The same for a picture in planes with shared samples of colour, at a lossy quality; where the format
     /// codes pictures so.
-    pub planar: Option<fn(&Planar, Coding, Deadline) -> Result<Vec<u8>, Error>>,
+    pub planar: Option<EncodePlanar>,
 }
 
 /// How closely and with how much effort to encode.
@@ -167,6 +167,9 @@ pub(crate) struct Load {
     pub quality: Quality,
     pub frames: u32,
 }
+
+/// Encodes a picture in planes with shared samples of colour.
+pub(crate) type EncodePlanar = fn(&Planar, Coding, Deadline) -> Result<Vec<u8>, Error>;
 
 /// Begins an animation of this size that plays so often (0 = for ever).
 pub(crate) type Start = fn((u32, u32), u32, Coding) -> Result<Box<dyn AnimationEncoder>, Error>;

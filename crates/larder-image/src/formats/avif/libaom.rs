@@ -6,7 +6,7 @@ mod planes;
 use avif_serialize::Aviffy;
 use larder_jpeg::Plane;
 
-use crate::formats::{Coding, Load};
+use crate::formats::{Coding, EncodePlanar, Load};
 use crate::picture::Picture;
 use crate::planar::Planar;
 use crate::recipe::Quality;
@@ -14,8 +14,7 @@ use crate::{Deadline, Error};
 
 pub(super) const VERSION: &str = "libaom 3.11 speed 9";
 
-pub(super) const PLANAR: Option<fn(&Planar, Coding, Deadline) -> Result<Vec<u8>, Error>> =
-    Some(encode_planar);
+pub(super) const PLANAR: Option<EncodePlanar> = Some(encode_planar);
 
 /// Noise with alpha at quality 90 takes 19 bytes a pixel, the picture itself included; the rest is room for what is
 /// written at 100.

@@ -2,16 +2,15 @@
 
 use ravif::{BitDepth, Encoder, Img, RGB8, RGBA8};
 
-use crate::formats::{Coding, Load};
+use crate::formats::{Coding, EncodePlanar, Load};
 use crate::picture::Picture;
-use crate::planar::Planar;
 use crate::recipe::Quality;
 use crate::{Deadline, Error};
 
 pub(super) const VERSION: &str = "ravif 0.13 speed 10";
 
 /// It wants pixels, and codes colour as finely as light.
-pub(super) const PLANAR: Option<fn(&Planar, Coding, Deadline) -> Result<Vec<u8>, Error>> = None;
+pub(super) const PLANAR: Option<EncodePlanar> = None;
 
 /// rav1e's fastest: each step below doubles the time for a few per cent of the bytes.
 const SPEED: u8 = 10;

@@ -32,7 +32,8 @@ pub(super) fn scaled(
     let profile = header(bytes)?.icc();
     if model == ColorModel::YCbCr {
         let planar = planar(inspection, &coded.frame, planes)?;
-        return Ok(Some(Pixels::Planar(planar.with_profile(icc::usable(profile, Channels::Rgb)))));
+        let planar = planar.with_profile(icc::usable(profile, Channels::Rgb));
+        return Ok(Some(Pixels::Planar(Box::new(planar))));
     }
     let channels = if model == ColorModel::Grey { Channels::Grey } else { Channels::Rgb };
     let Some(pixels) = planes.to_interleaved() else { return Ok(None) };
