@@ -85,10 +85,9 @@ impl Planar {
         sampling: Sampling,
     ) -> Self {
         let reversed = orientation.reverses();
-        let components = [Sampling::Full, sampling, sampling].map(|sampling| sampling as u32);
-        let mut steps = components.into_iter();
-        let components = self.components.each_ref().map(|component| {
-            let step = steps.next().unwrap_or(1);
+        let steps = [Sampling::Full, sampling, sampling].map(|sampling| sampling as u32);
+        let components = std::array::from_fn(|index| {
+            let (component, step) = (&self.components[index], steps[index]);
             let across = Axis::new((region.x, region.width), size.0, step, reversed.0);
             let down = Axis::new((region.y, region.height), size.1, step, reversed.1);
             let plane = resample(
@@ -168,14 +167,16 @@ impl Axis {
     }
 }
 
+/// A plane whose samples follow from their places, for tests.
+#[cfg(test)]
+pub(crate) fn plane(width: usize, height: usize, sample: impl Fn(usize, usize) -> u8) -> Plane {
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    Plane { width, height, stride: width, samples: places.map(|(x, y)| sample(x, y)).collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn plane(width: usize, height: usize, sample: impl Fn(usize, usize) -> u8) -> Plane {
-        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        Plane { width, height, stride: width, samples: places.map(|(x, y)| sample(x, y)).collect() }
-    }
 
     /// Light and colours that rise to the right and downwards, as a 4:2:0 file has them.
     fn ramp(width: u32, height: u32) -> Planar {

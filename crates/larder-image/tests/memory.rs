@@ -109,6 +109,23 @@ fn rendering_as_jpeg_takes_what_is_announced() {
 }
 
 #[test]
+fn rendering_as_jpeg_at_its_best_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, false), &["format:jpeg,quality:100"]);
+}
+
+#[test]
+fn rendering_as_jpeg_from_planes_takes_what_is_announced() {
+    let photo = made(&noise(SIZE.0, SIZE.1, false), "format:jpeg,quality:95");
+    check_rendering(&photo, &["format:jpeg,quality:100", "resize:inside:900x900,format:jpeg,blur:2"]);
+}
+
+#[test]
+fn rendering_as_webp_from_planes_takes_what_is_announced() {
+    let photo = made(&grain(SIZE.0, SIZE.1), "format:jpeg,quality:95");
+    check_rendering(&photo, &["format:webp,quality:95", "resize:inside:900x900,format:png"]);
+}
+
+#[test]
 fn rendering_as_png_takes_what_is_announced() {
     check_rendering(&noise(SIZE.0, SIZE.1, true), &["format:png"]);
 }

@@ -119,6 +119,9 @@ fn a_trusted_progressive_photo_is_read_as_far_as_it_shows() {
     // Codes that don't exist in the last scan, which only a decode in full notices.
     let end = photo.len() - 2_000;
     let damaged = [&photo[..end], &[0xFE; 1_000], &photo[end + 1_000..]].concat();
+    for recipe in ["resize:inside:900x900", "crop:100x100:0:0", "trim:10", "resize:inside:9000x9000:up"] {
+        assert!(scene::render(&damaged, recipe).is_err(), "{recipe}: it is refused whatever is made of it");
+    }
     let recipe = ["resize:inside:150x150,format:jpeg".parse::<Recipe>().unwrap()];
     let decode = |file: &[u8], trusted: bool| {
         let source = Source::open(file, &ImageLimits::default()).unwrap();

@@ -45,11 +45,9 @@ impl<'a> PlanarCascade<'a> {
 
 #[cfg(test)]
 mod tests {
-    use larder_jpeg::Plane;
-
     use super::*;
     use crate::Orientation;
-    use crate::planar::Component;
+    use crate::planar::{Component, plane};
 
     fn plan(size: (u32, u32)) -> Plan {
         let mut plan = Plan::new((800, 600), Orientation::UPRIGHT);
@@ -59,12 +57,14 @@ mod tests {
 
     /// A pattern that differs wherever it was resampled.
     fn source() -> Planar {
-        let plane = |width: usize, height: usize, seed: usize| {
-            let samples = (0..width * height).map(|n| ((n * n / 7 + n * seed) % 251) as u8).collect();
-            Plane { width, height, stride: width, samples }
+        let pattern = |width: usize, height: usize, seed: usize| {
+            plane(width, height, |x, y| {
+                let n = y * width + x;
+                ((n * n / 7 + n * seed) % 251) as u8
+            })
         };
-        let colour = |seed| Component::new(plane(400, 300, seed), (2.0, 2.0));
-        Planar::new((800, 600), [Component::new(plane(800, 600, 3), (1.0, 1.0)), colour(5), colour(11)])
+        let colour = |seed| Component::new(pattern(400, 300, seed), (2.0, 2.0));
+        Planar::new((800, 600), [Component::new(pattern(800, 600, 3), (1.0, 1.0)), colour(5), colour(11)])
     }
 
     #[test]

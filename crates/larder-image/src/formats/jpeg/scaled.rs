@@ -93,17 +93,13 @@ fn planes(
 }
 
 fn planar(inspection: &Inspection, frame: &Frame, planes: Planes) -> Result<Planar, Error> {
-    let samples_of_block = match planes.scale {
-        Scale::Full => 8.0,
-        Scale::Half => 4.0,
-        Scale::Quarter => 2.0,
-        Scale::Eighth => 1.0,
-    };
     let most = frame
         .components
         .iter()
         .fold((1, 1), |most, component| (component.horizontal.max(most.0), component.vertical.max(most.1)));
-    let pitch = |most: u8, factor: u8| f64::from(most) / f64::from(factor) * 8.0 / samples_of_block;
+    // A block stands for 8 pixels a side at every scale.
+    let shrunk = 8.0 / planes.scale.block_side() as f64;
+    let pitch = |most: u8, factor: u8| f64::from(most) / f64::from(factor) * shrunk;
     let components = planes.planes.into_iter().zip(&frame.components).map(|(plane, coded)| {
         Component::new(plane, (pitch(most.0, coded.horizontal), pitch(most.1, coded.vertical)))
     });

@@ -232,26 +232,21 @@ fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> Result<Vec<u
         Channels::Grey => libwebp::encode(&picture.clone().into_rgb(), coding, deadline)?,
         Channels::Rgb | Channels::Rgba => libwebp::encode(picture, coding, deadline)?,
     };
-    match &picture.profile {
-        Some(profile) => with_profile(&encoded, profile),
-        None => Ok(encoded),
-    }
+    with_profile(encoded, picture.profile.as_deref())
 }
 
 fn encode_planar(planes: &Planar, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let encoded = libwebp::encode_planar(planes, coding, deadline)?;
-    match &planes.profile {
-        Some(profile) => with_profile(&encoded, profile),
-        None => Ok(encoded),
-    }
+    with_profile(encoded, planes.profile.as_deref())
 }
 
-/// The same picture with a colour profile in an extended container (RFC 9649, section 2.7).
-fn with_profile(encoded: &[u8], profile: &[u8]) -> Result<Vec<u8>, Error> {
+/// The same picture, with its colour profile if it has one in an extended container (RFC 9649, section 2.7).
+fn with_profile(encoded: Vec<u8>, profile: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let Some(profile) = profile else { return Ok(encoded) };
     let features =
-        libwebp::features(encoded)?.ok_or_else(|| Error::internal("WebP encoder wrote no header"))?;
+        libwebp::features(&encoded)?.ok_or_else(|| Error::internal("WebP encoder wrote no header"))?;
     let mut flags = riff::FLAG_ICC | if features.has_alpha { riff::FLAG_ALPHA } else { 0 };
-    let chunks: Vec<Chunk<'_>> = riff::chunks(encoded)?.collect::<Result<_, _>>()?;
+    let chunks: Vec<Chunk<'_>> = riff::chunks(&encoded)?.collect::<Result<_, _>>()?;
     if let Some(there) = chunks.iter().find(|chunk| &chunk.name == b"VP8X") {
         flags |= there.content[0];
     }
@@ -281,9 +276,6 @@ impl AnimationEncoder for Frames {
 
     fn finish(self: Box<Self>) -> Result<Vec<u8>, Error> {
         let encoded = self.animation.finish()?;
-        match &self.profile {
-            Some(profile) => with_profile(&encoded, profile),
-            None => Ok(encoded),
-        }
+        with_profile(encoded, self.profile.as_deref())
     }
 }

@@ -61,11 +61,7 @@ fn cut(source: &Plane, across: Span, down: Span, (width, height): (usize, usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn plane(width: usize, height: usize, sample: impl Fn(usize, usize) -> u8) -> Plane {
-        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        Plane { width, height, stride: width, samples: places.map(|(x, y)| sample(x, y)).collect() }
-    }
+    use crate::planar::plane;
 
     fn noise(width: usize, height: usize) -> Plane {
         let mut state = 0x2545_F491_4F6C_DD1D_u64;
