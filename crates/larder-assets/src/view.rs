@@ -257,9 +257,20 @@ pub struct KeyView {
     pub rotated_to: Option<KeyId>,
 }
 
+/// Hex digits of a digest in an entity tag: 128 bits, so that no two contents share one by chance.
+const ETAG_DIGITS: usize = 32;
+
 /// The strong entity tag of bytes with this SHA-256 (RFC 9110, section 8.8.3).
 pub fn etag(sha256: &str) -> String {
-    format!("\"{}\"", sha256.get(..32).unwrap_or(sha256))
+    format!("\"{}\"", sha256.get(..ETAG_DIGITS).unwrap_or(sha256))
+}
+
+/// What an [`etag`] says of the bytes: how their SHA-256 begins, in hex. Nothing for other tags, as that of a
+/// copy without its GPS position.
+pub fn digest_start(etag: &str) -> Option<&str> {
+    let digits = etag.trim_start_matches("W/").trim_matches('"');
+    let is_digest = digits.len() == ETAG_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then_some(digits)
 }
 
 pub(crate) fn asset_view(larder: &Larder, bucket: &Bucket, record: &AssetRecord) -> AssetView {
@@ -442,4 +453,19 @@ pub(crate) fn key_view(record: KeyRecord) -> Result<KeyView, Fault> {
         revoked_at: record.revoked_at,
         rotated_to: record.rotated_to,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_says_how_the_digest_begins_and_that_of_a_copy_says_nothing() {
+        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let tag = etag(digest);
+        assert_eq!(digest_start(&tag), Some(&digest[..32]));
+        assert_eq!(digest_start(&format!("W/{tag}")), Some(&digest[..32]));
+        let copy = format!("\"{}-stripped\"", tag.trim_matches('"'));
+        assert_eq!((digest_start(&copy), digest_start("\"abc\"")), (None, None));
+    }
 }

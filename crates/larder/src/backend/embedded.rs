@@ -9,13 +9,14 @@ use larder_assets::{
     SweepOptions, SweepReport, UploadView, VariantView, WriteCondition,
     links::{OWN_KEY, encode_path},
     operation::{QueueView, WorkerView},
+    view::digest_start,
 };
 use larder_core::{
     AssetId, BucketName, Code, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span,
 };
 use larder_worker::{Worker, WorkerOptions};
 
-use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of, sha256_of};
+use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of};
 use crate::{
     config::Config,
     failure::Failure,
@@ -100,8 +101,9 @@ impl Backend for Embedded {
 
     async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download> {
         let readable = self.larder.read_untouched(bucket, key).await?;
-        let (size_bytes, sha256) = (Some(readable.size_bytes), sha256_of(&readable.etag));
-        Ok(Download { size_bytes, sha256, body: readable.into_body().await?.into_stream() })
+        let digest_start = digest_start(&readable.etag).map(str::to_owned);
+        let size_bytes = Some(readable.size_bytes);
+        Ok(Download { size_bytes, digest_start, body: readable.into_body().await?.into_stream() })
     }
 
     async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>> {

@@ -55,17 +55,10 @@ pub struct Sending {
 pub struct Download {
     /// How many, if that was said.
     pub size_bytes: Option<u64>,
-    /// Their SHA-256 in hex; none where a copy is served that is made for reading.
-    pub sha256: Option<String>,
+    /// How their SHA-256 begins, in hex; none where a copy is served that is made for reading.
+    pub digest_start: Option<String>,
     /// The bytes.
     pub body: ByteStream,
-}
-
-/// The digest of the bytes that an entity tag names: the tag of whole originals is their SHA-256, that
-/// of copies without a GPS position has a suffix.
-pub fn sha256_of(etag: &str) -> Option<String> {
-    let text = etag.trim_start_matches("W/").trim_matches('"');
-    (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }
 
 /// What a link is wanted for.
@@ -194,18 +187,4 @@ pub async fn body_of(file: &Sending) -> Outcome<ByteStream> {
             Err(error) => Err(error.into()),
         })
         .boxed())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tag_of_a_copy_is_no_digest_of_its_bytes() {
-        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(sha256_of(&format!("\"{digest}\"")).as_deref(), Some(digest));
-        assert_eq!(sha256_of(&format!("W/\"{digest}\"")).as_deref(), Some(digest));
-        assert_eq!(sha256_of(&format!("\"{digest}-stripped\"")), None);
-        assert_eq!(sha256_of("\"abc\""), None);
-    }
 }

@@ -10,6 +10,7 @@ use larder_assets::{
     NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
     links::encode_path,
     operation::{QueueView, WorkerView},
+    view::digest_start,
 };
 use larder_core::{
     AssetId, BucketName, Code, Fault, FileType, JobId, KeyId, ObjectKey, UploadId, key::extension_of, limits,
@@ -20,7 +21,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of, sha256_of};
+use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of};
 use crate::failure::Failure;
 
 /// Time within which a server must accept a connection.
@@ -175,9 +176,10 @@ impl Backend for Remote {
     async fn download(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Download> {
         let response = self.send(self.request(Method::GET, &object(bucket, key))).await?;
         let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok());
-        let (size_bytes, sha256) = (response.content_length(), etag.and_then(sha256_of));
+        let digest_start = etag.and_then(digest_start).map(str::to_owned);
+        let size_bytes = response.content_length();
         let body = response.bytes_stream().map(|chunk| chunk.map_err(Into::into)).boxed();
-        Ok(Download { size_bytes, sha256, body })
+        Ok(Download { size_bytes, digest_start, body })
     }
 
     async fn asset_at(&self, bucket: &BucketName, key: &ObjectKey) -> Outcome<Option<AssetView>> {

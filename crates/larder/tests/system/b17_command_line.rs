@@ -1,6 +1,10 @@
 //! B17: the command line does the same on local data and against a server.
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{Seek, SeekFrom, Write},
+    path::Path,
+    process::Command,
+};
 
 use larder_testkit::{
     fixtures,
@@ -98,6 +102,7 @@ fn put_get_ls_rm(way: &Way) {
     assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(dir.path().join("trip/b ü.jpg")).unwrap());
     let piped = way.larder(&["get", "keeps/x/a.jpg", "-o", "-"]).output().unwrap();
     assert_eq!(piped.stdout, std::fs::read(dir.path().join("a.jpg")).unwrap());
+    assert!(piped.stderr.is_empty(), "nothing is said of a copy: {}", printed(&piped));
     let (code, error) = failure_of(&mut way.larder(&["get", "keeps/x/a.jpg", "--output", text(&out)]));
     assert_eq!(code, 2, "{error}");
     let (code, error) = failure_of(&mut way.larder(&["get", "keeps/nothing.jpg", "-o", "-"]));
@@ -141,6 +146,28 @@ fn b17_put_get_ls_rm_on_local_data() {
 #[test]
 fn b17_put_get_ls_rm_against_a_server() {
     put_get_ls_rm(&Way::remote());
+}
+
+/// A disk that gives other bytes than were written changes neither size nor time.
+#[test]
+fn b17_get_notices_bytes_that_rotted_and_writes_no_file() {
+    let (dir, data) = (photos(), TempDir::new().unwrap());
+    let larder = |arguments: &[&str]| {
+        let mut command = larder();
+        command.env("LARDER_DATA_DIR", data.path()).args(arguments);
+        command
+    };
+    stdout_of(&mut larder(&["put", text(&dir.path().join("a.jpg")), "--bucket", "keeps"]));
+    let stored = data.path().join("media/keeps/a.jpg");
+    let written = stored.metadata().unwrap().modified().unwrap();
+    let mut file = std::fs::OpenOptions::new().write(true).open(&stored).unwrap();
+    file.seek(SeekFrom::Start(200)).unwrap();
+    file.write_all(b"rot").unwrap();
+    file.set_modified(written).unwrap();
+    let out = dir.path().join("back.jpg");
+    let (code, error) = failure_of(&mut larder(&["get", "keeps/a.jpg", "--output", text(&out)]));
+    assert!(code != 0 && error.contains("digest"), "{error}");
+    assert!(!out.exists());
 }
 
 fn operate(way: &Way) {
