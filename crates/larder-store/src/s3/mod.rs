@@ -1,0 +1,5 @@
+//! An S3 bucket as a store.
+
+mod options;
+
+pub use options::{Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options};
