@@ -19,6 +19,7 @@ pub const TASK: Task = Task {
 /// after the last.
 pub fn test(arguments: &[String]) -> Result<()> {
     tools::provide(tools::FOR_TESTS)?;
+    tools::provide_moto()?;
     // The runner comes last, so that its summary is what one sees at the end.
     let examples = if arguments.is_empty() {
         run("examples in the documentation", &mut cargo(["test", "--doc", "--workspace", "--quiet"]))

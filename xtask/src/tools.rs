@@ -1,10 +1,14 @@
 //! What tests need beside Rust and gcc: found, or installed.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, bail};
 
-use crate::step::{answers, cargo, run};
+use crate::step::{answers, cargo, root, run};
 
 /// A program, and the Debian packages it comes in: the first that the system has.
 pub struct Tool {
@@ -30,6 +34,11 @@ pub const FOR_TESTS: &[Tool] = &[
         needed_for: "the examples of the README",
         packages: &["curl"],
         is_there: || answers(&mut Command::new("curl")),
+    },
+    Tool {
+        needed_for: "the S3 server of the tests (python3 -m venv)",
+        packages: &["python3-venv"],
+        is_there: || has_venv(),
     },
     Tool {
         needed_for: "the tests that stop a server (kill)",
@@ -106,6 +115,31 @@ fn has_program(name: &str) -> bool {
 pub fn provide_nextest() -> bool {
     answers(&mut cargo(["nextest"]))
         || run("cargo-nextest", &mut cargo(["install", "cargo-nextest", "--locked"])).is_ok()
+}
+
+/// The S3 server that tests speak to beside the one they are linked with.
+const MOTO: &str = "moto[s3,server]==5.2.5";
+
+/// Installs the S3 server beside what is built, where the test kit looks for it.
+pub fn provide_moto() -> Result<()> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let folder = target.join("tools/moto");
+    // The version is part of the mark, so that another one replaces it.
+    let mark = folder.join("installed");
+    if std::env::var_os("LARDER_MOTO").is_some() || fs::read_to_string(&mark).is_ok_and(|text| text == MOTO) {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder)?;
+    run("a folder for moto", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run("moto", Command::new(folder.join("bin/pip")).args(["install", "--quiet", MOTO]))?;
+    fs::write(mark, MOTO)?;
+    Ok(())
+}
+
+/// Whether Python can make environments: Debian keeps what that needs in a package of its own.
+fn has_venv() -> bool {
+    let probe = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    probe.is_ok_and(|output| output.status.success())
 }
 
 /// Whether PostgreSQL's server is there, where the starter in the test kit looks: on the path or

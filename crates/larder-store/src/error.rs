@@ -80,6 +80,20 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// The store refuses to work with this configuration: keys, region, bucket, permissions, clock,
+    /// certificates. Only an operator can mend it, and nothing was changed.
+    #[error("{cause}")]
+    Refused {
+        /// What the operation was about.
+        place: String,
+        /// What is wrong, for people.
+        cause: String,
+        /// What to do about it, with the names of settings and commands.
+        remedy: String,
+        /// What the store said.
+        #[source]
+        source: BoxError,
+    },
     /// The incoming stream of a `put` failed; nothing was changed. Holds the stream's own error, which
     /// can be downcast.
     #[error("the incoming bytes broke off")]
@@ -115,6 +129,7 @@ impl Error {
             Self::Full { .. } => "full",
             Self::Unavailable { .. } => "unavailable",
             Self::Denied { .. } => "denied",
+            Self::Refused { .. } => "refused",
             Self::Body(_) => "body",
             Self::Corrupt { .. } => "corrupt",
             Self::Internal { .. } => "internal",
@@ -135,6 +150,9 @@ impl From<Error> for Fault {
         let detail = error.to_string();
         let (code, remedy) = match error {
             Error::Body(source) => return fault_of_body(source),
+            Error::Refused { remedy, source, .. } => {
+                return Self::new(Code::BackendUnavailable, detail).remedy(remedy).caused_by(source);
+            }
             Error::NotFound { .. } => (Code::AssetNotFound, ""),
             Error::Precondition { .. } => (Code::PreconditionFailed, "read it again and repeat the request"),
             Error::Blocked { .. } => {

@@ -316,6 +316,8 @@ impl Store for LocalStore {
             replace_if_match: true,
             local_files: true,
             folders_block: true,
+            fingerprints_tell_puts: true,
+            puts_tell_time: true,
         }
     }
 

@@ -98,6 +98,8 @@ impl Store for MemoryStore {
             replace_if_match: true,
             local_files: false,
             folders_block: false,
+            fingerprints_tell_puts: true,
+            puts_tell_time: true,
         }
     }
 

@@ -80,6 +80,12 @@ pub struct Capabilities {
     /// Places share a tree of folders: bytes at `a` block `a/b`
     /// ([`Error::Blocked`](crate::Error::Blocked)).
     pub folders_block: bool,
+    /// Each put has a [`Fingerprint`] of its own, even of the same bytes. Where it has not (S3, whose ETags
+    /// are often digests), bytes that were replaced by their like are the same.
+    pub fingerprints_tell_puts: bool,
+    /// [`Stat::modified`] that a put, copy or rename answers is the store's. Where it is not (S3, which does
+    /// not tell), it is by this machine's clock, and the store's may differ by its precision and its clock.
+    pub puts_tell_time: bool,
 }
 
 /// What must hold at a place for a change to be made.

@@ -3,8 +3,17 @@
 use std::path::Path;
 
 use larder_core::Ambient;
-use larder_store::{LocalStore, MemoryStore, MeteredStore};
-use larder_testkit::{faulty_store::FaultyStore, store_contract, store_contract::Fixture};
+use larder_store::{LocalStore, MemoryStore, MeteredStore, S3Options, S3Store, Store};
+use larder_testkit::{
+    faulty_store::FaultyStore,
+    s3::{
+        moto,
+        proxy::{Manner, Proxy},
+        s3s_fs::S3sFs,
+    },
+    store_contract,
+    store_contract::Fixture,
+};
 
 fn local() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
@@ -27,3 +36,48 @@ store_contract!(memory, Fixture::new(MemoryStore::new()));
 store_contract!(local_disk, local());
 store_contract!(metered, metered_local());
 store_contract!(faulty_without_faults, Fixture::new(FaultyStore::new(MemoryStore::new()).0));
+
+/// Neither server holds anything while it looks whether a condition holds and then writes, as S3 does: the
+/// proxy lets one request in after the other.
+async fn through_proxy(mut options: S3Options, manner: Manner) -> (S3Store, Proxy) {
+    let proxy = Proxy::start(options.endpoint.as_ref().unwrap(), manner).await;
+    options.endpoint = Some(proxy.endpoint());
+    (S3Store::connect(&options, Ambient::system()).await.unwrap(), proxy)
+}
+
+/// Each test has a server of its own.
+async fn s3s_fs() -> Fixture {
+    let server = S3sFs::start();
+    let (store, proxy) = through_proxy(server.options("contract"), Manner::OneAtATime).await;
+    Fixture::new(store).keeping((server, proxy))
+}
+
+async fn moto() -> Fixture {
+    let (store, proxy) = through_proxy(moto::bucket(), Manner::OneAtATime).await;
+    Fixture::new(store).keeping(proxy)
+}
+
+/// Below a folder of the bucket, and behind a proxy that drops the headers of conditions.
+async fn moto_without_conditions() -> Fixture {
+    let options = S3Options { prefix: "site/one".to_owned(), ..moto::bucket() };
+    let (store, proxy) = through_proxy(options, Manner::IgnoresConditions).await;
+    let capabilities = store.capabilities();
+    assert!(!capabilities.create_if_absent && !capabilities.replace_if_match, "the probe sees it");
+    Fixture::new(store).keeping(proxy)
+}
+
+store_contract!(s3_on_s3s_fs, s3s_fs().await, except [
+    // Objects are files: one at `a` is in the way of `a/b`, which it answers with 500, and a folder at `a`
+    // passes for an object.
+    what_is_absent_is_not_found,
+    every_key_has_a_place_of_its_own,
+    a_key_lies_beside_one_that_continues_it,
+    a_place_is_free_again_when_what_blocked_it_is_gone,
+    removal_says_whether_anything_was_there,
+    settling_tells_what_lies_there_and_changes_nothing,
+    random_operations_agree_with_a_map,
+    // It writes in place what it copies, so that a reader may find half of it.
+    renaming_there_and_back_while_reading_never_loses_the_bytes,
+]);
+store_contract!(s3_on_moto, moto().await);
+store_contract!(s3_that_ignores_conditions, moto_without_conditions().await);

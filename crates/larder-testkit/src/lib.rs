@@ -4,5 +4,6 @@
 pub mod faulty_store;
 pub mod fixtures;
 pub mod postgres;
+pub mod s3;
 pub mod server;
 pub mod store_contract;

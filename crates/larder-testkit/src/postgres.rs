@@ -173,7 +173,7 @@ fn start(folder: &Path, programs: &Path) -> io::Result<Option<Server>> {
     let url = format!("postgres://larder@127.0.0.1:{port}/postgres");
     let server = unprivileged(&programs.join("postgres"))?;
     let mut supervisor = Command::new("sh")
-        .args(["-c", include_str!("postgres/supervise.sh"), "supervise.sh"])
+        .args(["-c", include_str!("supervise.sh"), "supervise.sh"])
         .args([folder, data.as_path()])
         .arg(&url)
         .arg(server.get_program())

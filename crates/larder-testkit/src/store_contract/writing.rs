@@ -29,7 +29,11 @@ fn failing_after(chunks: usize) -> ByteStream {
 pub async fn a_replacement_changes_the_fingerprint(fixture: Fixture) {
     let mut seen = HashSet::new();
     for round in 0..30 {
-        assert!(seen.insert(fixture.put("a", "same").await.fingerprint), "round {round}");
+        let bytes = match fixture.store.capabilities().fingerprints_tell_puts {
+            true => "same".to_owned(),
+            false => format!("{round:04}"),
+        };
+        assert!(seen.insert(fixture.put("a", bytes).await.fingerprint), "round {round}");
     }
 }
 
@@ -52,7 +56,8 @@ pub async fn a_failing_replacement_leaves_what_was_there(fixture: Fixture) {
         let put = fixture.store.put(&place(text), failing_after(50), PutOptions::default()).await;
         assert!(put.is_err());
         assert_eq!(fixture.read(text).await.as_deref(), Some("old"));
-        assert_eq!(fixture.store.stat(&place(text)).await.unwrap(), before);
+        let after = fixture.store.stat(&place(text)).await.unwrap();
+        assert_eq!(fixture.seen(after), fixture.seen(before));
     }
     fixture.holds_only(&[".larder/staging/upload", "a/b"]).await;
 }

@@ -1,4 +1,4 @@
-# Runs a PostgreSQL server until nobody has held a lease on it for a while, then removes its data.
+# Runs a server until nobody has held a lease on it for a while, then removes its data.
 #
 #   supervise.sh FOLDER DATA URL COMMAND...
 #
