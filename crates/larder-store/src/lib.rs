@@ -40,5 +40,5 @@ pub use s3::{
 };
 pub use store::{
     Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,
-    RenameOptions, Stat, Store, UnfinishedOptions,
+    RenameOptions, SignedAction, Stat, Store, UnfinishedOptions,
 };

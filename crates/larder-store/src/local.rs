@@ -23,6 +23,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -40,14 +41,16 @@ use self::{
     root::Root,
     temporary::Temporary,
 };
+use url::Url;
+
 use crate::{
     body::{Body, ByteStream, FileBody},
     error::{Error, Result},
     listing::{ListOptions, Listing},
     place::Place,
     store::{
-        Capabilities, Condition, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, Stat, Store,
-        UnfinishedOptions,
+        Capabilities, Condition, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, SignedAction,
+        Stat, Store, UnfinishedOptions,
     },
 };
 
@@ -323,6 +326,14 @@ impl Store for LocalStore {
 
     fn local_path(&self, place: &Place) -> Option<PathBuf> {
         Some(self.shared.root.path().join(place.as_str()))
+    }
+
+    fn public_url(&self, _: &Place) -> Option<Url> {
+        None
+    }
+
+    async fn signed_url(&self, _: &Place, _: &SignedAction, _: Duration) -> Result<Option<Url>> {
+        Ok(None)
     }
 
     async fn put(&self, place: &Place, mut body: ByteStream, options: PutOptions) -> Result<Stat> {

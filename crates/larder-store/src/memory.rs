@@ -8,12 +8,14 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use larder_core::Ambient;
+use url::Url;
 
 use crate::{
     body::{Body, ByteStream},
@@ -22,7 +24,7 @@ use crate::{
     place::Place,
     store::{
         Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,
-        RenameOptions, Stat, Store, UnfinishedOptions,
+        RenameOptions, SignedAction, Stat, Store, UnfinishedOptions,
     },
 };
 
@@ -105,6 +107,14 @@ impl Store for MemoryStore {
 
     fn local_path(&self, _place: &Place) -> Option<PathBuf> {
         None
+    }
+
+    fn public_url(&self, _: &Place) -> Option<Url> {
+        None
+    }
+
+    async fn signed_url(&self, _: &Place, _: &SignedAction, _: Duration) -> Result<Option<Url>> {
+        Ok(None)
     }
 
     async fn put(&self, place: &Place, mut body: ByteStream, options: PutOptions) -> Result<Stat> {

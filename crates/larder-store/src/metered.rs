@@ -1,10 +1,16 @@
 //! A store around a store that counts what passes.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use url::Url;
 
 use crate::{
     body::{Body, ByteStream},
@@ -12,7 +18,7 @@ use crate::{
     listing::{ListOptions, Listing},
     place::Place,
     store::{
-        Capabilities, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, Stat, Store,
+        Capabilities, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, SignedAction, Stat, Store,
         UnfinishedOptions,
     },
 };
@@ -101,6 +107,14 @@ impl<S: Store> Store for MeteredStore<S> {
 
     fn local_path(&self, place: &Place) -> Option<PathBuf> {
         self.inner.local_path(place)
+    }
+
+    fn public_url(&self, place: &Place) -> Option<Url> {
+        self.inner.public_url(place)
+    }
+
+    async fn signed_url(&self, place: &Place, action: &SignedAction, life: Duration) -> Result<Option<Url>> {
+        self.inner.signed_url(place, action, life).await
     }
 
     async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat> {

@@ -1,9 +1,10 @@
 //! The interface of every store.
 
-use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use larder_core::Timestamp;
+use url::Url;
 
 use crate::{
     body::{Body, ByteStream},
@@ -158,6 +159,23 @@ pub struct UnfinishedOptions {
     pub dry_run: bool,
 }
 
+/// What a signed address is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignedAction {
+    /// Reading what lies there.
+    Get {
+        /// The `Content-Disposition` (RFC 6266) that the answer shall have.
+        disposition: Option<String>,
+    },
+    /// Putting bytes there. Type and size are part of the signature: with others, the store refuses.
+    Put {
+        /// The `Content-Type` of the request.
+        content_type: String,
+        /// The bytes that will be sent, no more and no fewer.
+        size_bytes: u64,
+    },
+}
+
 /// Bytes being read.
 #[derive(Debug)]
 pub struct Opened {
@@ -182,6 +200,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// (`X-Sendfile`); `None` where [`Capabilities::local_files`] is false. Does not look whether
     /// the file exists.
     fn local_path(&self, place: &Place) -> Option<PathBuf>;
+
+    /// The address at which everybody reads the bytes of a place without asking Larder: a CDN's, or that of a
+    /// public bucket. `None` where there is none. Made without asking the store; whether the bytes are there,
+    /// and may be read by all, is not looked at.
+    fn public_url(&self, place: &Place) -> Option<Url>;
+
+    /// An address by which whoever has it may do one thing with one place for a time; `None` where the store
+    /// has no such addresses. Made without asking the store, though credentials of a role may have to be
+    /// fetched.
+    ///
+    /// # Errors
+    /// [`Refused`](crate::Error::Refused) or [`Unavailable`](crate::Error::Unavailable) if there are no
+    /// credentials to sign with.
+    async fn signed_url(&self, place: &Place, action: &SignedAction, life: Duration) -> Result<Option<Url>>;
 
     /// Puts bytes at a place, all or nothing: readers see the old bytes or the new ones, and after
     /// an error or a dropped future nothing has changed and nothing is left over. Durable when it
@@ -268,6 +300,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn local_path(&self, place: &Place) -> Option<PathBuf> {
         (**self).local_path(place)
+    }
+
+    fn public_url(&self, place: &Place) -> Option<Url> {
+        (**self).public_url(place)
+    }
+
+    async fn signed_url(&self, place: &Place, action: &SignedAction, life: Duration) -> Result<Option<Url>> {
+        (**self).signed_url(place, action, life).await
     }
 
     async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat> {

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use larder_core::{Ambient, Timestamp};
 use larder_store::{
     Attributes, Condition, Encryption, Error, OpenOptions, Place, PutOptions, S3Checksum, S3Credentials,
-    S3Key, S3Options, S3Store, Store, StoreExt, UnfinishedOptions,
+    S3Key, S3Options, S3Store, SignedAction, Store, StoreExt, UnfinishedOptions,
 };
 use larder_testkit::s3::{
     moto,
@@ -219,7 +219,7 @@ async fn what_the_operator_got_wrong_is_said_with_its_remedy() {
         (wrong_key, "access key", "AWS_ACCESS_KEY_ID"),
         (wrong_secret, "secret key", "AWS_SECRET_ACCESS_KEY"),
         (no_bucket, "no bucket absent", "larder store setup"),
-        (unsigned, "refuses", "larder store check"),
+        (unsigned, "s3:ListBucket", "larder store policy"),
         (no_host, "is not known", "AWS_ENDPOINT_URL_S3"),
         (not_encrypted, "no encrypted connection", "store.s3.endpoint"),
     ] {
@@ -236,6 +236,63 @@ async fn what_the_operator_got_wrong_is_said_with_its_remedy() {
     let options = S3Options { endpoint: Some(gone.parse().unwrap()), retries: 1, ..right };
     let error = S3Store::connect(&options, ambient()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "it may come back: {error:?}");
+}
+
+/// What a client does with an address: the status, and the body of a success.
+async fn fetch(method: &str, url: &url::Url, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    let client = reqwest::Client::new();
+    let mut request = client.request(method.parse().unwrap(), url.clone()).body(body.to_owned());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_addresses_do_one_thing_for_a_time() {
+    let mut server = S3sFs::start();
+    let options = S3Options { prefix: "site".to_owned(), ..server.options("signed") };
+    let store = S3Store::connect(&options, ambient()).await.unwrap();
+    let (target, hour) = (place("a b/ä+&.txt"), Duration::from_secs(3_600));
+    // Made while the store is down.
+    server.stop();
+    let put = SignedAction::Put { content_type: "text/plain".to_owned(), size_bytes: 5 };
+    let put = store.signed_url(&target, &put, hour).await.unwrap().unwrap();
+    let get = SignedAction::Get { disposition: Some("attachment; filename=\"ü x.txt\"".to_owned()) };
+    let get = store.signed_url(&target, &get, hour).await.unwrap().unwrap();
+    let short = SignedAction::Get { disposition: None };
+    let short = store.signed_url(&target, &short, Duration::from_secs(1)).await.unwrap().unwrap();
+    server.restart();
+
+    let text = [("content-type", "text/plain")];
+    assert_eq!(fetch("PUT", &put, &[("content-type", "text/html")], "12345").await.0, 403, "another type");
+    assert_eq!(fetch("PUT", &put, &text, "123456").await.0, 403, "another size");
+    assert_eq!(fetch("PUT", &put, &text, "12345").await.0, 200);
+    assert_eq!(fetch("GET", &get, &[], "").await, (200, "12345".to_owned()));
+    assert_eq!(fetch("DELETE", &get, &[], "").await.0, 403, "another action");
+    let mut other = get.clone();
+    other.set_path(&other.path().replace("a%20b", "b"));
+    assert_eq!(fetch("GET", &other, &[], "").await.0, 403, "another object");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(fetch("GET", &short, &[], "").await.0, 403, "its time is over");
+    assert_eq!(store.read_all(&target, 10).await.unwrap(), "12345");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_addresses_are_the_cdns_else_the_buckets_own() {
+    let server = S3sFs::start();
+    let options = S3Options { prefix: "site".to_owned(), ..server.options("open") };
+    let address = |options: S3Options| async move {
+        let store = S3Store::connect(&options, ambient()).await.unwrap();
+        store.public_url(&place("a b/c#.png")).map(String::from)
+    };
+    assert_eq!(address(options.clone()).await, None);
+    let own = format!("{}/open/site/a%20b/c%23.png", server.endpoint());
+    assert_eq!(address(S3Options { is_public: true, ..options.clone() }).await, Some(own));
+    let cdn = Some("https://cdn.example.com/x/".parse().unwrap());
+    let expected = "https://cdn.example.com/x/site/a%20b/c%23.png".to_owned();
+    assert_eq!(address(S3Options { public_url: cdn, is_public: true, ..options }).await, Some(expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use larder_store::{
     Body, BoxError, ByteStream, Capabilities, CopyOptions, Error, ListOptions, Listing, OpenOptions, Opened,
-    Place, PutOptions, RenameOptions, Result, Stat, Store, UnfinishedOptions,
+    Place, PutOptions, RenameOptions, Result, SignedAction, Stat, Store, UnfinishedOptions,
 };
+use url::Url;
 
 /// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,6 +277,14 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn local_path(&self, place: &Place) -> Option<PathBuf> {
         self.inner.local_path(place)
+    }
+
+    fn public_url(&self, place: &Place) -> Option<Url> {
+        self.inner.public_url(place)
+    }
+
+    async fn signed_url(&self, place: &Place, action: &SignedAction, life: Duration) -> Result<Option<Url>> {
+        self.inner.signed_url(place, action, life).await
     }
 
     async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat> {

@@ -13,17 +13,19 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::{
     credentials::provider,
     endpoint::{Endpoint, query},
     failure::{About, Answer, Failure},
     options::S3Options,
-    xml,
+    presign, xml,
 };
 use crate::{
     error::{Error, Result},
     place::Place,
+    store::SignedAction,
 };
 
 /// First pause before a request is sent again; each further one may be twice as long.
@@ -199,6 +201,24 @@ impl Client {
     /// its status, counts as a failure of the request.
     pub(super) async fn ask(&self, call: &Call) -> Sent<Bytes> {
         self.send_counted(call, read_document).await
+    }
+
+    /// See [`Store::signed_url`](crate::Store::signed_url).
+    pub(super) async fn signed_url(
+        &self,
+        place: &Place,
+        action: &SignedAction,
+        life: Duration,
+    ) -> Result<Option<Url>> {
+        let Some(credentials) = &self.credentials else { return Ok(None) };
+        let credential = credentials.get_credential().await.map_err(|error| {
+            Failure::Credentials(error.to_string()).of(place.as_str(), self.about("s3:GetObject"))
+        })?;
+        let object = self.endpoint.object(place).parse().map_err(|error: url::ParseError| {
+            Error::Internal { place: place.to_string(), source: error.into() }
+        })?;
+        let now = self.ambient.now();
+        Ok(Some(presign::sign(&object, action, &self.region, &credential, now, life)))
     }
 
     async fn send_counted<T, F>(&self, call: &Call, read: fn(Response, Duration) -> F) -> Sent<T>

@@ -91,6 +91,11 @@ impl Endpoint {
         &self.bucket
     }
 
+    /// The address of the bucket without a slash at its end.
+    pub(super) fn bucket_root(&self) -> &str {
+        &self.root
+    }
+
     /// The key of a text that is a place or the beginning of one.
     pub(super) fn key(&self, place: &str) -> String {
         format!("{}{place}", self.prefix)
@@ -104,6 +109,12 @@ impl Endpoint {
     /// The address of an object.
     pub(super) fn object(&self, place: &Place) -> String {
         format!("{}/{}", self.root, utf8_percent_encode(&self.key(place.as_str()), IN_PATH))
+    }
+
+    /// The address of an object below another one than the store's own: a CDN's.
+    pub(super) fn object_at(&self, base: &Url, place: &Place) -> Option<Url> {
+        let base = base.as_str().trim_end_matches('/');
+        format!("{base}/{}", utf8_percent_encode(&self.key(place.as_str()), IN_PATH)).parse().ok()
     }
 
     /// The address of the bucket itself. AWS wants the slash of an empty path.

@@ -286,13 +286,13 @@ fn innermost(error: &reqwest::Error) -> String {
 
 /// Whether certificates or the protocol of TLS are at fault, which no repetition mends.
 fn is_of_tls(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        cause.is::<rustls::Error>()
-            || cause
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .is_some_and(|inner| inner.is::<rustls::Error>())
-    })
+    causes(error).any(holds_tls)
+}
+
+/// An error of input and output hides the one that it was made from: its source is that one's source.
+fn holds_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || inner.is_some_and(|inner| holds_tls(inner))
 }
 
 /// Whether the name of the server has no address.

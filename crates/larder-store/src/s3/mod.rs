@@ -12,6 +12,7 @@
 //! | `failure` | what the store answers instead, and what the operator can do |
 //! | `attributes` | headers of attributes, stat and encryption |
 //! | `reading`, `writing`, `multipart`, `moving`, `listing` | the operations |
+//! | `presign` | addresses for others |
 //! | `probe` | what a bucket honours |
 
 mod attributes;
@@ -23,15 +24,17 @@ mod listing;
 mod moving;
 mod multipart;
 mod options;
+mod presign;
 mod probe;
 mod reading;
 mod writing;
 mod xml;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use larder_core::Ambient;
+use url::Url;
 
 use self::{client::Client, writing::Manner};
 pub use self::{
@@ -44,7 +47,7 @@ use crate::{
     listing::{ListOptions, Listing},
     place::Place,
     store::{
-        Capabilities, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, Stat, Store,
+        Capabilities, CopyOptions, OpenOptions, Opened, PutOptions, RenameOptions, SignedAction, Stat, Store,
         UnfinishedOptions,
     },
 };
@@ -54,6 +57,7 @@ use crate::{
 pub struct S3Store {
     client: Arc<Client>,
     manner: Arc<Manner>,
+    public_url: Option<Url>,
 }
 
 impl S3Store {
@@ -78,7 +82,13 @@ impl S3Store {
     /// A bucket that nobody has asked anything yet.
     fn unprobed(options: &S3Options, ambient: Ambient) -> Result<Self> {
         let client = Arc::new(Client::new(options, ambient)?);
-        Ok(Self { client, manner: Arc::new(Manner::of(options)) })
+        let endpoint = client.endpoint();
+        let public_url = match (&options.public_url, options.is_public) {
+            (Some(url), _) => Some(url.clone()),
+            (None, true) => endpoint.bucket_root().parse().ok(),
+            (None, false) => None,
+        };
+        Ok(Self { manner: Arc::new(Manner::of(options)), public_url, client })
     }
 }
 
@@ -100,6 +110,14 @@ impl Store for S3Store {
 
     fn local_path(&self, _: &Place) -> Option<PathBuf> {
         None
+    }
+
+    fn public_url(&self, place: &Place) -> Option<Url> {
+        self.client.endpoint().object_at(self.public_url.as_ref()?, place)
+    }
+
+    async fn signed_url(&self, place: &Place, action: &SignedAction, life: Duration) -> Result<Option<Url>> {
+        self.client.signed_url(place, action, life).await
     }
 
     async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat> {

@@ -25,6 +25,10 @@ pub struct S3Options {
     /// The checksum that the store is asked to keep with each object, beside the SHA-256 by which it checks
     /// every body that it gets.
     pub checksum: Option<S3Checksum>,
+    /// Where everybody reads the bucket: a CDN or another domain before it.
+    pub public_url: Option<Url>,
+    /// Whether everybody may read the bucket at its own address.
+    pub is_public: bool,
     /// Certificates in PEM of an authority that the system does not know.
     pub ca_file: Option<PathBuf>,
     /// Whether plain `http:` is refused for servers other than this machine.
@@ -51,6 +55,8 @@ impl S3Options {
             credentials,
             encryption: None,
             checksum: None,
+            public_url: None,
+            is_public: false,
             ca_file: None,
             require_tls: false,
             connect_within: Duration::from_secs(5),
