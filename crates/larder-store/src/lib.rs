@@ -36,7 +36,8 @@ pub use memory::MemoryStore;
 pub use metered::MeteredStore;
 pub use place::{PLACE_BYTES_MAX, PREFIX_BYTES_MAX, Place, PlaceError, SEGMENT_BYTES_MAX};
 pub use s3::{
-    Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options, S3Store, read_profile,
+    Addressing, BucketSetup, Encryption, Finding, Profile, S3Checksum, S3Credentials, S3Key, S3Options,
+    S3Store, SetupOutcome, SetupStep, Verdict, iam_policy, read_profile,
 };
 pub use store::{
     Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,

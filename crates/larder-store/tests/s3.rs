@@ -6,8 +6,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use larder_core::{Ambient, Timestamp};
 use larder_store::{
-    Attributes, Condition, Encryption, Error, OpenOptions, Place, PutOptions, S3Checksum, S3Credentials,
-    S3Key, S3Options, S3Store, SignedAction, Store, StoreExt, UnfinishedOptions,
+    Attributes, BucketSetup, Condition, Encryption, Error, Finding, OpenOptions, Place, PutOptions,
+    S3Checksum, S3Credentials, S3Key, S3Options, S3Store, SetupOutcome, SignedAction, Store, StoreExt,
+    UnfinishedOptions, Verdict, iam_policy,
 };
 use larder_testkit::s3::{
     moto,
@@ -103,7 +104,7 @@ async fn a_body_that_breaks_off_is_read_on_where_it_broke() {
     proxy.set_for(3, Manner::CutsAnswersAfter(700_000));
     assert!(store.read_all(&place("a"), u64::MAX).await.unwrap() == bytes);
     proxy.set_for(2, Manner::CutsAnswersAfter(400_000));
-    let range = OpenOptions { range: Some(1_000_000..2_000_000) };
+    let range = OpenOptions { range: Some(1_000_000..2_000_000), ..OpenOptions::default() };
     let opened = store.open(&place("a"), range).await.unwrap();
     assert!(opened.body.read_all(u64::MAX).await.unwrap() == bytes[1_000_000..2_000_000]);
 }
@@ -312,4 +313,87 @@ async fn encryption_is_asked_for() {
         let head = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
         assert!(head.contains("x-amz-server-side-encryption: aes256"), "{head}");
     }
+}
+
+/// All steps, on the server that has these settings; and what they set is what `check` then finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_made_and_set_up_and_looked_over() {
+    let options = S3Options { bucket: format!("{}-new", moto::bucket().bucket), ..moto::bucket() };
+    let setup = BucketSetup {
+        cors_origins: vec!["https://app.example.com".to_owned()],
+        public_read: false,
+        encryption: Some(Encryption::Aes256),
+        versioning: true,
+        logging: None,
+    };
+    let steps = S3Store::set_up(&options, &setup, ambient()).await.unwrap();
+    for step in &steps {
+        assert!(matches!(step.outcome, SetupOutcome::Done), "{step:?}");
+    }
+    let names: Vec<_> = steps.iter().map(|step| step.name).collect();
+    assert_eq!(names, ["bucket", "lifecycle", "cors", "encryption", "versioning"]);
+    let again = S3Store::set_up(&options, &setup, ambient()).await.unwrap();
+    assert!(matches!(again[0].outcome, SetupOutcome::Already), "{again:?}");
+
+    let findings = S3Store::check(&options, ambient()).await.unwrap();
+    for name in [
+        "reach",
+        "clock",
+        "write",
+        "read",
+        "range",
+        "conditions",
+        "copy",
+        "signed URL",
+        "encryption",
+        "CORS",
+        "delete",
+    ] {
+        let found = findings.iter().find(|finding| finding.name == name).unwrap();
+        assert!(matches!(found.verdict, Verdict::Good(_)), "{found:?}");
+    }
+}
+
+/// Whether it is obeyed can't be seen here: the server knows no conditions of policies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_bucket_says_so_and_keeps_larders_own_places_out() {
+    let options = S3Options { prefix: "site".to_owned(), ..moto::bucket() };
+    let setup = BucketSetup { public_read: true, ..BucketSetup::default() };
+    let steps = S3Store::set_up(&options, &setup, ambient()).await.unwrap();
+    let done =
+        |name| steps.iter().any(|step| step.name == name && matches!(step.outcome, SetupOutcome::Done));
+    assert!(done("public access") && done("public read"), "{steps:?}");
+    let url = format!("{}{}?policy", options.endpoint.as_ref().unwrap(), options.bucket);
+    let (status, policy) = fetch("GET", &url.parse().unwrap(), &[], "").await;
+    assert_eq!(status, 200);
+    for part in [format!("{}/site/*", options.bucket), format!("{}/site/.larder/*", options.bucket)] {
+        assert!(policy.contains(&part), "{policy}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_does_not_have_is_said() {
+    let server = S3sFs::start();
+    let options = server.options("plain");
+    let setup = BucketSetup { versioning: true, ..BucketSetup::default() };
+    let steps = S3Store::set_up(&options, &setup, ambient()).await.unwrap();
+    assert!(matches!(steps[0].outcome, SetupOutcome::Already), "{steps:?}");
+    assert!(steps[1..].iter().all(|step| matches!(step.outcome, SetupOutcome::Ignored)), "{steps:?}");
+    let wrong = S3Options { bucket: "absent".to_owned(), ..options };
+    let findings = S3Store::check(&wrong, ambient()).await.unwrap();
+    let [Finding { name: "reach", verdict: Verdict::Bad { cause, remedy } }] = findings.as_slice() else {
+        panic!("{findings:?}")
+    };
+    assert!(cause.contains("absent") && remedy.contains("larder store setup"), "{cause}; {remedy}");
+}
+
+#[test]
+fn the_least_policy_names_the_prefix_and_no_more() {
+    let policy = iam_policy("media", "site/one", false).to_string();
+    assert!(policy.contains("arn:aws:s3:::media/site/one/*"), "{policy}");
+    for action in ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListBucket"] {
+        assert!(policy.contains(action), "{action}");
+    }
+    assert!(!policy.contains("CreateBucket"));
+    assert!(iam_policy("media", "", true).to_string().contains("s3:CreateBucket"));
 }

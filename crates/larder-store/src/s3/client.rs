@@ -164,6 +164,20 @@ impl Client {
         &self.endpoint
     }
 
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What somebody without credentials is answered at an address.
+    pub(super) async fn get_plain(&self, url: Url) -> Result<StatusCode, String> {
+        let sent = tokio::time::timeout(self.answer_within, self.http.get(url).send()).await;
+        match sent {
+            Ok(Ok(response)) => Ok(response.status()),
+            Ok(Err(error)) => Err(error.without_url().to_string()),
+            Err(_) => Err("no answer came in time".to_owned()),
+        }
+    }
+
     pub(super) fn ambient(&self) -> &Ambient {
         &self.ambient
     }

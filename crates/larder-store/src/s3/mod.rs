@@ -14,8 +14,11 @@
 //! | `reading`, `writing`, `multipart`, `moving`, `listing` | the operations |
 //! | `presign` | addresses for others |
 //! | `probe` | what a bucket honours |
+//! | `admin`, `check` | setting a bucket up, and looking it over |
 
+mod admin;
 mod attributes;
+mod check;
 mod client;
 mod credentials;
 mod endpoint;
@@ -36,11 +39,13 @@ use async_trait::async_trait;
 use larder_core::Ambient;
 use url::Url;
 
-use self::{client::Client, writing::Manner};
 pub use self::{
+    admin::{BucketSetup, SetupOutcome, SetupStep, iam_policy},
+    check::{Finding, Verdict},
     credentials::read_profile,
     options::{Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options},
 };
+use self::{client::Client, writing::Manner};
 use crate::{
     body::ByteStream,
     error::Result,
