@@ -34,6 +34,14 @@ impl Home {
         assert_eq!(staging, Vec::<PathBuf>::new(), "{what}: staging");
         let temporary = files(&root.join(".larder/local/tmp"));
         assert_eq!(temporary, Vec::<PathBuf>::new(), "{what}: temporary files");
+        holds_what_is_listed(&root, address, what).await;
+    }
+}
+
+/// The folder of a store holds exactly what the catalogue lists: assets, and as many variants of each as are
+/// ready, of their sizes.
+pub async fn holds_what_is_listed(root: &Path, address: &str, what: &str) {
+    {
         let mut expected = BTreeSet::new();
         let mut variants = BTreeMap::new();
         let mut after = String::new();
@@ -59,8 +67,8 @@ impl Home {
             }
         }
         let (mut originals, mut pictures) = (BTreeSet::new(), BTreeMap::<String, Vec<u64>>::new());
-        for path in files(&root) {
-            let below = path.strip_prefix(&root).expect("below the root").display().to_string();
+        for path in files(root) {
+            let below = path.strip_prefix(root).expect("below the root").display().to_string();
             match below.rsplit_once('/') {
                 _ if below.starts_with(".larder/") => {}
                 Some((folder, _)) if below.starts_with("media/_variants/") => {
