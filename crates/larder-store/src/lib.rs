@@ -35,7 +35,7 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use metered::MeteredStore;
 pub use place::{PLACE_BYTES_MAX, PREFIX_BYTES_MAX, Place, PlaceError, SEGMENT_BYTES_MAX};
-pub use s3::{Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options};
+pub use s3::{Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options, SharedProfile};
 pub use store::{
     Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,
     RenameOptions, Stat, Store, UnfinishedOptions,
