@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
+    alias::PathAlias,
     body::{RequestBody, ResponseBody},
     cors,
     delivery::{self, Recipes, Sendfile},
@@ -26,6 +27,8 @@ pub struct AppOptions {
     pub limits: ServerLimits,
     /// Lets the web server in front send the bytes of files itself.
     pub sendfile: Option<Sendfile>,
+    /// A second path for the originals of one bucket.
+    pub alias: Option<PathAlias>,
 }
 
 /// Who sits at the other end of a connection.
@@ -88,7 +91,11 @@ impl App {
     pub async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<ResponseBody> {
         let began = Instant::now();
         let (mut parts, body) = request.into_parts();
-        path::strip_prefix(&mut parts.uri, self.larder().links().path_prefix());
+        let alias = self.options().alias.as_ref();
+        path::strip_prefix(&mut parts.uri, self.larder().links().path_prefix(), alias);
+        if let Some(alias) = alias {
+            alias.resolve(&mut parts.uri);
+        }
         let request_id = RequestId::of(&parts.headers, self.larder().ambient());
         let context = Context { app: self.clone(), peer, request_id };
 

@@ -9,6 +9,7 @@
 //! What is absent: SQL, image code, and decisions about assets, which are `larder-assets`'. This crate
 //! parses, authorises, calls and prints.
 
+mod alias;
 mod app;
 mod auth;
 mod body;
@@ -25,6 +26,7 @@ mod routes;
 mod schema;
 mod server;
 
+pub use alias::PathAlias;
 pub use app::{App, AppOptions, Peer};
 pub use body::{RequestBody, ResponseBody};
 pub use delivery::Sendfile;

@@ -4,10 +4,12 @@ use http::{Uri, uri::PathAndQuery};
 use larder_core::{Code, Fault};
 use percent_encoding::percent_decode_str;
 
+use crate::alias::PathAlias;
+
 /// Takes `prefix` (`/media`, or empty) off the path where it is there. A proxy may have taken it off
-/// already, so a path without it is answered too; one of ours that happens to begin like the prefix
-/// stays whole.
-pub(crate) fn strip_prefix(uri: &mut Uri, prefix: &str) {
+/// already, so a path without it is answered too; one of ours, or of the alias, that happens to begin like
+/// the prefix stays whole.
+pub(crate) fn strip_prefix(uri: &mut Uri, prefix: &str, alias: Option<&PathAlias>) {
     if prefix.is_empty() {
         return;
     }
@@ -20,10 +22,14 @@ pub(crate) fn strip_prefix(uri: &mut Uri, prefix: &str) {
         // `/mediathek` does not lie below `/media`.
         Some(_) => return,
     };
-    if !is_ours(&rest) {
-        return;
+    if is_ours(&rest) || alias.is_some_and(|alias| alias.covers(&rest)) {
+        replace(uri, &rest);
     }
-    if let Ok(path) = rest.parse::<PathAndQuery>() {
+}
+
+/// Puts another path and query into `uri`; what is no such is left alone.
+pub(crate) fn replace(uri: &mut Uri, path_and_query: &str) {
+    if let Ok(path) = path_and_query.parse::<PathAndQuery>() {
         let mut parts = std::mem::take(uri).into_parts();
         parts.path_and_query = Some(path);
         *uri = Uri::from_parts(parts).unwrap_or_default();
@@ -32,7 +38,7 @@ pub(crate) fn strip_prefix(uri: &mut Uri, prefix: &str) {
 
 /// Whether a path begins as one of our routes does: with a prefix such as `/api`, `/api/v1/uploads` is
 /// what the proxy left of `/api/api/v1/uploads`, and `/v1/uploads` is nothing.
-fn is_ours(path: &str) -> bool {
+pub(crate) fn is_ours(path: &str) -> bool {
     fn root(path: &str) -> Option<&str> {
         path.split(['/', '?']).nth(1)
     }
@@ -78,7 +84,7 @@ mod tests {
         ];
         for (given, expected) in table {
             let mut uri = given.parse().unwrap();
-            strip_prefix(&mut uri, "/y/media");
+            strip_prefix(&mut uri, "/y/media", None);
             assert_eq!(uri.to_string(), expected);
         }
     }
@@ -99,7 +105,23 @@ mod tests {
         ];
         for (prefix, given, expected) in table {
             let mut uri = given.parse().unwrap();
-            strip_prefix(&mut uri, prefix);
+            strip_prefix(&mut uri, prefix, None);
+            assert_eq!(uri.to_string(), expected, "{prefix} {given}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_in_front_of_the_alias_is_taken_off_too() {
+        let table = [
+            ("/x", "/x/media/a.jpg?v=1", "/media/a.jpg?v=1"),
+            ("/media", "/media/a.jpg", "/media/a.jpg"),
+            ("/media", "/media/media/a.jpg", "/media/a.jpg"),
+            ("/media", "/media/m/photos/a.jpg", "/m/photos/a.jpg"),
+        ];
+        let alias = PathAlias::new("/media/", "photos".parse().unwrap()).unwrap();
+        for (prefix, given, expected) in table {
+            let mut uri = given.parse().unwrap();
+            strip_prefix(&mut uri, prefix, Some(&alias));
             assert_eq!(uri.to_string(), expected, "{prefix} {given}");
         }
     }

@@ -273,6 +273,56 @@ async fn nginx_is_told_where_the_file_lies() {
 }
 
 #[tokio::test]
+async fn the_path_that_an_application_used_before_leads_to_its_bucket() {
+    use larder_http::{AppOptions, PathAlias};
+    let alias = PathAlias::new("/files/", "media".parse().unwrap()).unwrap();
+    let options = AppOptions { alias: Some(alias), ..AppOptions::default() };
+    let public_url = Some("https://x.example/shop");
+    let admin = "correct-horse-battery-staple";
+    let house =
+        House::build(support::Plan { options, public_url, admin_key: Some(admin), ..Default::default() })
+            .await;
+    let picture = pictures::jpeg(64, 48);
+    let place = "/api/v1/buckets/media/objects/a/b%20c.jpg";
+    house.put(place, picture.clone()).bearer(admin).send().await.is(201);
+    let direct = house.get("/m/media/a/b%20c.jpg").stranger().send().await.is(200);
+    for path in ["/files/a/b%20c.jpg", "/shop/files/a/b%20c.jpg"] {
+        let answer = house.get(path).stranger().send().await.is(200);
+        assert_eq!(answer.body, picture, "{path}");
+        for name in ["etag", "cache-control", "content-security-policy", "content-type", "vary"] {
+            assert_eq!(answer.header(name), direct.header(name), "{path} {name}");
+        }
+    }
+    house.get("/files/none.jpg").stranger().send().await.is(404);
+    house.get("/files/").stranger().send().await.is(404);
+    house.get("/filesystem/a").stranger().send().await.is(404);
+    // What may not be read at its place may not be read here either.
+    house.ask(Method::PUT, "/files/a/b.jpg").stranger().send().await.is(405);
+}
+
+#[tokio::test]
+async fn an_alias_opens_no_private_bucket_and_takes_its_signatures() {
+    use larder_http::{AppOptions, PathAlias};
+    let alias = PathAlias::new("/files/", "private".parse().unwrap()).unwrap();
+    let options = AppOptions { alias: Some(alias), ..AppOptions::default() };
+    let house = House::build(support::Plan { options, ..Default::default() }).await;
+    house.store("private", "a.jpg", &pictures::jpeg(64, 48)).await;
+    let refused = house.get("/m/private/a.jpg").stranger().send().await.status;
+    assert_eq!(house.get("/files/a.jpg").stranger().send().await.status, refused);
+    let signed = house
+        .ask(Method::POST, "/api/v1/sign")
+        .json(&json!({ "bucket": "private", "key": "a.jpg" }))
+        .send()
+        .await
+        .is(200)
+        .json();
+    let url = signed["url"].as_str().unwrap();
+    let through_alias = url.replace("/m/private/", "/files/");
+    assert_ne!(url, through_alias);
+    house.get(&through_alias).stranger().send().await.is(200);
+}
+
+#[tokio::test]
 async fn a_head_has_no_body_also_when_it_is_refused() {
     let house = House::new().await;
     for path in ["/m/media/none.jpg", "/i/_/p:x/media/none.jpg.jpg", "/api/v1/buckets/media/objects/none.jpg"]

@@ -25,6 +25,7 @@ mod memory;
 mod metered;
 mod place;
 mod s3;
+mod split;
 mod store;
 
 pub use body::{Body, ByteStream, FileBody, stream_of};
@@ -37,8 +38,9 @@ pub use metered::MeteredStore;
 pub use place::{PLACE_BYTES_MAX, PREFIX_BYTES_MAX, Place, PlaceError, SEGMENT_BYTES_MAX};
 pub use s3::{
     Addressing, BucketSetup, Encryption, Finding, Profile, S3Checksum, S3Credentials, S3Key, S3Options,
-    S3Store, SetupOutcome, SetupStep, Verdict, iam_policy, read_profile,
+    S3Store, SetupOutcome, SetupStep, SharedProfile, Verdict, iam_policy,
 };
+pub use split::SplitStore;
 pub use store::{
     Attributes, Capabilities, Condition, CopyOptions, Fingerprint, OpenOptions, Opened, PutOptions,
     RenameOptions, SignedAction, Stat, Store, UnfinishedOptions,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use larder_core::Ambient;
-use larder_store::{LocalStore, MemoryStore, MeteredStore, S3Options, S3Store, Store};
+use larder_store::{LocalStore, MemoryStore, MeteredStore, S3Options, S3Store, SplitStore, Store};
 use larder_testkit::{
     faulty_store::FaultyStore,
     s3::{
@@ -66,6 +66,7 @@ async fn moto_without_conditions() -> Fixture {
     Fixture::new(store).keeping(proxy)
 }
 
+store_contract!(split, Fixture::new(SplitStore::new(MemoryStore::new(), MemoryStore::new())));
 store_contract!(s3_on_s3s_fs, s3s_fs().await, except [
     // Objects are files: one at `a` is in the way of `a/b`, which it answers with 500, and a folder at `a`
     // passes for an object.

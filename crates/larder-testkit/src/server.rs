@@ -251,6 +251,7 @@ pub fn command(binary: &Path) -> Command {
         "MAX_",
         "AWS_",
         "S3_",
+        "MINIO_",
         "BUCKET_NAME",
         "CDN_BASE_URL",
         "CLOUDFRONT_DOMAIN",

@@ -93,7 +93,8 @@ async fn lives(start: impl Fn() -> Server) {
         let url = format!("{address}/api/v1/buckets/media/objects/{key}");
         let body = fixtures::unlike(seed, 300, 200);
         async move {
-            let response = client().put(url).header("content-type", "image/jpeg").body(body).send().await.unwrap();
+            let response =
+                client().put(url).header("content-type", "image/jpeg").body(body).send().await.unwrap();
             assert!(response.status().is_success(), "{}", response.text().await.unwrap());
         }
     };
@@ -217,7 +218,8 @@ async fn a7_an_outage_of_the_store_loses_nothing_and_doubles_nothing() {
     let begun = Instant::now();
     let mut cached = 0;
     while begun.elapsed() < OUTAGE {
-        let variants = warm["variants"].as_object().expect("variants").values().map(|variant| &variant["url"]);
+        let variants =
+            warm["variants"].as_object().expect("variants").values().map(|variant| &variant["url"]);
         for url in variants.chain([&warm["asset"]["url"]]) {
             let response = client().get(server.url(url.as_str().unwrap())).send().await.unwrap();
             assert_eq!(response.status(), 200, "what is cached is served: {url}");
@@ -254,7 +256,11 @@ async fn a7_an_outage_of_the_store_loses_nothing_and_doubles_nothing() {
     let mut digests = BTreeMap::new();
     for (id, seed) in &acknowledged {
         let upload = support::completed(&address, id).await;
-        assert_eq!(upload["asset"]["sha256"], support::digest(&fixtures::unlike(*seed, 200, 150)), "{upload}");
+        assert_eq!(
+            upload["asset"]["sha256"],
+            support::digest(&fixtures::unlike(*seed, 200, 150)),
+            "{upload}"
+        );
         support::every_picture_is_there(&address, &upload, "after the outage").await;
         let key = upload["asset"]["key"].as_str().expect("a key").to_owned();
         assert!(digests.insert(upload["asset"]["sha256"].to_string(), key).is_none(), "doubled: {upload}");

@@ -1,7 +1,7 @@
 //! Whose requests these are, asked anew for each request, so that keys can change while the process runs.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -13,7 +13,10 @@ use object_store::{
     client::{HttpClient, HttpConnector},
 };
 
-use super::options::{S3Credentials, S3Key};
+use super::{
+    options::{S3Credentials, S3Key},
+    shared_profile::SharedProfile,
+};
 
 /// Who gives the credentials; `None` for requests that are not signed.
 ///
@@ -84,46 +87,14 @@ impl CredentialProvider for SharedFile {
         {
             return Ok(Arc::clone(credential));
         }
-        let key = read_profile(&self.path, &self.profile).map_err(failed)?;
+        let found =
+            SharedProfile::read(&self.path, &self.profile).map_err(|error| failed(error.to_string()))?;
+        let Some(key) = found.and_then(|profile| profile.key) else {
+            return Err(failed(format!("there is no access key of the profile {}", self.profile)));
+        };
         let credential = Arc::new(credential(&key));
         *read = Some((changed, Arc::clone(&credential)));
         Ok(credential)
-    }
-}
-
-/// The keys of a profile, from a file as the AWS command line writes it (`~/.aws/credentials`).
-///
-/// # Errors
-/// The file can't be read, or has no such profile, or the profile no key.
-pub fn read_profile(path: &Path, profile: &str) -> Result<S3Key, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let mut inside = false;
-    let mut found = false;
-    let (mut id, mut secret, mut session_token) = (None, None, None);
-    for line in text.lines().map(str::trim) {
-        if line.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            // The file `config` writes "profile NAME", the file `credentials` the name alone.
-            let name = name.trim();
-            inside = name == profile || name.strip_prefix("profile ").map(str::trim) == Some(profile);
-            found |= inside;
-            continue;
-        }
-        let Some((name, value)) = line.split_once('=').filter(|_| inside) else { continue };
-        let value = Some(value.trim().to_owned());
-        match name.trim().to_ascii_lowercase().as_str() {
-            "aws_access_key_id" => id = value,
-            "aws_secret_access_key" => secret = value,
-            "aws_session_token" => session_token = value,
-            _ => {}
-        }
-    }
-    match (id, secret) {
-        (Some(id), Some(secret)) => Ok(S3Key { id, secret, session_token }),
-        _ if found => Err(format!("the profile {profile} has no access key")),
-        _ => Err(format!("there is no profile {profile}")),
     }
 }
 
@@ -133,20 +104,7 @@ mod tests {
 
     use super::*;
 
-    const FILE: &str = "[default]\naws_access_key_id = one\naws_secret_access_key=s1\n\n# other\n[profile two]\n\
-                        aws_access_key_id=two\naws_secret_access_key = s=2\naws_session_token = t\n[three]\nregion=eu\n";
-
-    #[test]
-    fn profiles_are_read_by_name() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), FILE).unwrap();
-        let key = |profile| read_profile(file.path(), profile);
-        assert_eq!(key("default").unwrap().id, "one");
-        let two = key("two").unwrap();
-        assert_eq!((two.secret.as_str(), two.session_token.as_deref()), ("s=2", Some("t")));
-        assert!(key("three").unwrap_err().contains("no access key"));
-        assert!(key("four").unwrap_err().contains("no profile four"));
-    }
+    const FILE: &str = "[default]\naws_access_key_id = one\naws_secret_access_key=s1\n";
 
     #[tokio::test]
     async fn a_changed_file_is_read_again() {

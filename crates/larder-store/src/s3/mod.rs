@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `options` | what is said of a bucket |
 //! | `endpoint` | addresses of the bucket and its objects |
-//! | `credentials` | whose requests these are |
+//! | `credentials`, `shared_profile` | whose requests these are |
 //! | `client` | one request: signed, sent, sent again |
 //! | `failure` | what the store answers instead, and what the operator can do |
 //! | `attributes` | headers of attributes, stat and encryption |
@@ -30,6 +30,7 @@ mod options;
 mod presign;
 mod probe;
 mod reading;
+mod shared_profile;
 mod writing;
 mod xml;
 
@@ -42,8 +43,8 @@ use url::Url;
 pub use self::{
     admin::{BucketSetup, SetupOutcome, SetupStep, iam_policy},
     check::{Finding, Verdict},
-    credentials::read_profile,
     options::{Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options},
+    shared_profile::SharedProfile,
 };
 use self::{client::Client, writing::Manner};
 use crate::{
@@ -75,6 +76,11 @@ impl S3Store {
     /// server does not answer.
     pub async fn connect(options: &S3Options, ambient: Ambient) -> Result<Self> {
         let mut store = Self::unprobed(options, ambient)?;
+        if options.create
+            && let SetupOutcome::Failed(error) = store.create_bucket().await
+        {
+            return Err(error);
+        }
         let honoured = probe::conditions(&store, options).await?;
         store.manner = Arc::new(Manner {
             obeys_if_absent: honoured.if_absent,

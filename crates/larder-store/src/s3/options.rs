@@ -9,6 +9,8 @@ use url::Url;
 pub struct S3Options {
     /// Name of the bucket.
     pub bucket: String,
+    /// Bucket of the same server in which variants lie; `None` for the same one.
+    pub variants_bucket: Option<String>,
     /// Folder in the bucket below which all places lie, without slashes at its ends; empty for the whole
     /// bucket.
     pub prefix: String,
@@ -33,6 +35,8 @@ pub struct S3Options {
     pub ca_file: Option<PathBuf>,
     /// Whether plain `http:` is refused for servers other than this machine.
     pub require_tls: bool,
+    /// Whether buckets that are not there are made when the store is opened.
+    pub create: bool,
     /// Time within which a connection must be there.
     pub connect_within: Duration,
     /// Time within which the next byte of an answer must arrive.
@@ -48,6 +52,7 @@ impl S3Options {
     pub fn new(profile: Profile, bucket: impl Into<String>, credentials: S3Credentials) -> Self {
         Self {
             bucket: bucket.into(),
+            variants_bucket: None,
             prefix: String::new(),
             endpoint: profile.endpoint(),
             region: profile.region().to_owned(),
@@ -59,6 +64,7 @@ impl S3Options {
             is_public: false,
             ca_file: None,
             require_tls: false,
+            create: false,
             connect_within: Duration::from_secs(5),
             answer_within: Duration::from_secs(30),
             retries: 4,
@@ -79,6 +85,31 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Its name in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Minio => "minio",
+            Self::Tigris => "tigris",
+        }
+    }
+
+    /// The profile whose host this is: those of AWS and Tigris are known by their names, any other server is
+    /// taken for one like MinIO.
+    pub fn of_host(host: &str) -> Self {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let below = |domain: &str| {
+            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        if below("amazonaws.com") || below("amazonaws.com.cn") {
+            Self::Aws
+        } else if below("tigris.dev") || below("t3.storage.dev") || below("tigrisfiles.io") {
+            Self::Tigris
+        } else {
+            Self::Minio
+        }
+    }
+
     /// The profile's address, if it has one for all.
     pub fn endpoint(self) -> Option<Url> {
         match self {
@@ -165,4 +196,25 @@ pub enum Encryption {
 pub enum S3Checksum {
     /// `x-amz-checksum-sha256`.
     Sha256,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_known_by_whole_labels_of_their_names() {
+        let table = [
+            ("s3.eu-central-1.amazonaws.com", Profile::Aws),
+            ("S3.CN-NORTH-1.amazonaws.com.cn", Profile::Aws),
+            ("fly.storage.tigris.dev", Profile::Tigris),
+            ("t3.storage.dev", Profile::Tigris),
+            ("amazonaws.com.evil.example", Profile::Minio),
+            ("notamazonaws.com", Profile::Minio),
+            ("localhost", Profile::Minio),
+        ];
+        for (host, profile) in table {
+            assert_eq!(Profile::of_host(host), profile, "{host}");
+        }
+    }
 }

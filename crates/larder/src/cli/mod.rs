@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
     files::{Get, Image, Link, Ls, Put, Restore, Rm},
-    operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Preset, Stats},
+    operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Preset, ShowConfig, Stats},
     page::command_line_page,
     process::{Role, Serve, Worker},
     values::KeyValue,
@@ -115,6 +115,8 @@ pub enum Command {
     /// Look at and migrate the catalogue
     #[command(subcommand)]
     Catalog(Catalog),
+    /// Show every setting, where it came from, and which store that makes and why; secrets are masked
+    Config(ShowConfig),
     /// Print version and build
     Version,
     /// Write or check the generated pages of the documentation

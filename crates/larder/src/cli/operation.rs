@@ -1,5 +1,5 @@
 //! Arguments of the commands of an operator: `stats`, `gc`, `jobs`, `key`, `preset`, `bucket`,
-//! `catalog`.
+//! `catalog`, `config`.
 
 use clap::{Args, Subcommand, ValueEnum};
 use larder_assets::Scope;
@@ -188,4 +188,12 @@ pub enum Catalog {
     Status,
     /// Bring the schema to this program's version
     Migrate,
+}
+
+/// Show the effective configuration.
+#[derive(Debug, Args)]
+pub struct ShowConfig {
+    /// Say only whether it is sound; exit code 2 if it is not
+    #[arg(long)]
+    pub check: bool,
 }

@@ -11,6 +11,10 @@ pub struct Serve {
     /// Address and port; overrides the file and LARDER_LISTEN
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
+    /// For development: where the S3 store that is configured can't be reached, start on the local disk with a
+    /// warning. Bytes then lie in two places
+    #[arg(long)]
+    pub dev_fallback: bool,
 }
 
 /// What a serving process does.

@@ -21,7 +21,7 @@ pub async fn run(context: &Context, arguments: &Catalog) -> Result<Exit, Failure
             "leave --server and LARDER_SERVER away; give --data-dir or LARDER_DATABASE_URL",
         ));
     }
-    let config = context.config(Vec::new())?;
+    let config = context.config_without_store()?;
     log::start_quiet(&config.log)?;
     let migrating = matches!(arguments, Catalog::Migrate);
     prepare_data_dir(&config, if migrating { Opening::Writer } else { Opening::Reader })?;

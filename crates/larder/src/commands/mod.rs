@@ -2,6 +2,7 @@
 
 mod bucket;
 mod catalog;
+mod config;
 mod docs;
 mod files;
 mod gc;
@@ -22,7 +23,10 @@ mod unfinished;
 mod version;
 mod worker;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -48,6 +52,7 @@ pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Image(arguments) => image::run(context, &arguments),
         Command::Docs(arguments) => docs::run(context, &arguments),
         Command::Version => version::run(context),
+        Command::Config(arguments) => config::run(context, &arguments),
         Command::Catalog(arguments) => runtime::run(catalog::run(context, &arguments)),
         Command::Put(a) => context.ask(Opening::Writer, async |larder| put::run(context, larder, &a).await),
         Command::Get(a) => context.ask(Opening::Reader, async |larder| get::run(context, larder, &a).await),
@@ -92,14 +97,30 @@ impl Context {
     ///
     /// # Errors
     /// The first mistake.
-    pub fn config(&self, mut flags: Vec<FlagValue>) -> Result<Config, Failure> {
+    pub fn config(&self, flags: Vec<FlagValue>) -> Result<Config, Failure> {
+        Ok(Config::load(self.config_file(), &environment()?, &self.with_shared_flags(flags))?)
+    }
+
+    /// The configuration for work that touches no store.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn config_without_store(&self) -> Result<Config, Failure> {
+        let flags = self.with_shared_flags(Vec::new());
+        Ok(Config::load_without_store(self.config_file(), &environment()?, &flags)?)
+    }
+
+    /// The file that is named. An empty variable is as good as none.
+    fn config_file(&self) -> Option<&Path> {
+        self.shared.config.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    fn with_shared_flags(&self, mut flags: Vec<FlagValue>) -> Vec<FlagValue> {
         if let Some(dir) = &self.shared.data_dir {
             let value = Raw::text(dir.to_string_lossy());
             flags.push(FlagValue { flag: "--data-dir", path: "data_dir", value });
         }
-        // An empty variable is as good as none.
-        let file = self.shared.config.as_deref().filter(|path| !path.as_os_str().is_empty());
-        Ok(Config::load(file, &environment()?, &flags)?)
+        flags
     }
 
     /// The server that commands speak to, if one is named.
@@ -163,6 +184,6 @@ fn environment() -> Result<Environment, Failure> {
 }
 
 /// A path for people: without `./` before it.
-fn shown(path: &std::path::Path) -> String {
+fn shown(path: &Path) -> String {
     path.strip_prefix(".").map_or_else(|_| path.to_owned(), PathBuf::from).display().to_string()
 }

@@ -9,12 +9,12 @@ use serde_json::json;
 use super::Context;
 use crate::{
     cli::{Role, Serve},
-    config::{Config, FlagValue, LogFormat, Raw, Sendfile},
+    config::{Config, FlagValue, LogFormat, Raw, Sendfile, StoreBackend},
     failure::{Exit, Failure},
     service::{
         banner::Banner,
         listener, log,
-        open::{Opening, open},
+        open::{Opening, open, open_or_fall_back},
         open_files,
         presence::{Presence, Server},
         stop,
@@ -38,7 +38,10 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     let address = listener
         .local_addr()
         .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))?;
-    let larder = open(&config, Opening::Server).await?;
+    let larder = match arguments.dev_fallback {
+        true => open_or_fall_back(&mut config, Opening::Server).await?,
+        false => open(&config, Opening::Server).await?,
+    };
     let has_key = larder.any_key_configured().await?;
     listener::check_reach(address, has_key, &config.data_dir)?;
 
@@ -89,7 +92,7 @@ pub fn worker_options(config: &Config) -> WorkerOptions {
 /// What is wrong with the store's folder, if the server in front is to read it: it runs as another
 /// user, and the data directory lets nobody else in.
 fn unreachable_files(config: &Config) -> Option<String> {
-    if config.delivery.sendfile == Sendfile::Off {
+    if config.delivery.sendfile == Sendfile::Off || config.store.backend != StoreBackend::Local {
         return None;
     }
     let root = config.store_root().canonicalize().ok()?;
@@ -118,7 +121,7 @@ fn app_options(config: &Config) -> AppOptions {
         }),
         Sendfile::XSendfile => Some(larder_http::Sendfile::XSendfile),
     };
-    AppOptions { limits, sendfile }
+    AppOptions { limits, sendfile, alias: config.delivery.alias() }
 }
 
 /// Says that the server is ready: lines for people, an event in a JSON log, and the answer of
@@ -131,7 +134,8 @@ fn announce(context: &Context, banner: &Banner<'_>) -> Result<(), Failure> {
         LogFormat::Text => context.output.note(banner.text()),
         LogFormat::Json => {
             let (address, catalogue) = (banner.address.to_string(), banner.config.database_label());
-            tracing::info!(address, catalogue, store = banner.config.store_reason(), "ready");
+            let store = format!("{} ({})", banner.config.store_label(), banner.config.store_reason());
+            tracing::info!(address, catalogue, store, "ready");
         }
     }
     context.output.json(&json!({

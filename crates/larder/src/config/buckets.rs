@@ -1,10 +1,10 @@
 //! Buckets of file and environment: the fields that they name, over what is there without them.
 
-use larder_assets::BucketPolicy;
+use larder_assets::{BucketPolicy, Visibility};
 use larder_core::{BucketName, limits::ARTWORK_BYTES_MAX, text::ByteSize};
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, StoreBackend};
 
 /// The buckets of a first start and the presets that each makes. `media` is what doors use that name
 /// no bucket.
@@ -60,6 +60,11 @@ impl Config {
     pub fn reshaped(&self, name: &BucketName, mut policy: BucketPolicy) -> BucketPolicy {
         if name.as_str() == "artwork" && self.origins.contains_key("limits.artwork_bytes") {
             policy.max_bytes = self.limits.artwork_bytes;
+        }
+        let counts = self.store.backend == StoreBackend::S3
+            && SHIPPED.iter().any(|(shipped, _)| *shipped == name.as_str());
+        if let Some(public) = self.store.s3.public_bucket.filter(|_| counts) {
+            policy.visibility = if public { Visibility::Public } else { Visibility::Private };
         }
         policy
     }

@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 use larder_assets::{BucketPolicy, preset};
 use serde_json::Value;
 
-use super::{
-    environment::{ADDRESS_NAMES, S3_NAMES},
-    settings::{SETTINGS, Setting, Strength},
-};
+use super::settings::{self, Setting, Strength};
 
 const HEAD: &str = "\
 # Configuration
@@ -25,9 +22,10 @@ Nothing needs to be configured: `larder serve` listens on 127.0.0.1:8000 and kee
 5. environment names of our own: the setting `a.b` is `LARDER_A__B`;
 6. flags of the command line.
 
-A key of the file or a `LARDER_` variable that is no setting is an error that names it. Sizes are bytes
-or have a unit (`10 MiB`, `1.5 GB`), durations are seconds or have one (`90s`, `15m`, `24h`, `7d`).
-Secrets are never printed.
+`larder config` shows what comes of it: every value, where it came from, the store and why it is that one;
+`larder config --check` ends with 2 if there is a mistake. A key of the file or a `LARDER_` variable that is no
+setting is an error that names it. Sizes are bytes or have a unit (`10 MiB`, `1.5 GB`), durations are seconds or
+have one (`90s`, `15m`, `24h`, `7d`). Secrets are never printed.
 
 ```toml
 public_url = \"https://media.example.org\"
@@ -43,6 +41,43 @@ max_bytes = \"5 MiB\"
 [presets]
 avatar = \"resize:cover:256x256,format:webp,quality:80\"
 ```
+";
+
+const STORE: &str = "
+## Which store
+
+The first of these decides:
+
+1. `store.backend` in the file, or `LARDER_STORE__BACKEND`;
+2. `MEDIA_STORAGE_BACKEND`;
+3. `USE_LOCAL_STORAGE`;
+4. what is found: an access key and a bucket in the environment make it S3. If a bucket is named without a key,
+   these are looked for: the profile of `AWS_PROFILE` (else `default`) in the file of
+   `AWS_SHARED_CREDENTIALS_FILE` (else `~/.aws/credentials`), a web identity (`AWS_WEB_IDENTITY_TOKEN_FILE` and
+   `AWS_ROLE_ARN`), the role of a container (`AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `…_FULL_URI`), the role of
+   an EC2 machine, unless `AWS_EC2_METADATA_DISABLED` is `true`. Without a bucket none of them is looked at.
+
+Nothing found is the local disk. A line at start says which store it is and why. An access key without a bucket is
+an error, and so is half of one. A store that was selected and can't be opened is an error too, never the local
+disk, unless `larder serve --dev-fallback` asks for that.
+
+Keys are replaced without a restart where they lie in a shared credentials file, which is read again when it
+changes, and where they come of a role. The environment of a process can't change: keys in variables need a
+restart.
+
+";
+
+const NAMES: &str = "
+## Names of other applications
+
+These are accepted so that an application's present environment works. The setting's own `LARDER_` name wins
+over them. They count for the stores that are named, and are ignored with a notice at start for others. Two of
+them that count and disagree on a setting are an error that names both; equal ones are none. A name that yields
+is no contradiction: it counts where no other name of the setting is set. `ORG_ID` is known and ignored: it belongs
+to databases beside the media.
+
+| environment | setting | used by | values | stores | against the file |
+|---|---|---|---|---|---|
 ";
 
 const BUCKETS: &str = "
@@ -117,9 +152,10 @@ const BUCKET_FIELDS: &[(&str, &str)] = &[
 pub fn configuration_page() -> String {
     let mut page = HEAD.to_owned();
     page.push_str("\n## Settings\n\n| setting | environment | default | meaning |\n|---|---|---|---|\n");
-    for setting in SETTINGS {
+    for setting in settings::all() {
         settings_row(&mut page, setting);
     }
+    page.push_str(STORE);
     aliases(&mut page);
     page.push_str(BUCKETS);
     let defaults = serde_json::to_value(BucketPolicy::default()).unwrap_or_default();
@@ -179,29 +215,25 @@ fn settings_row(page: &mut String, setting: &Setting) {
 }
 
 fn aliases(page: &mut String) {
-    page.push_str(
-        "\n## Names of other applications\n\nThese are accepted so that an application's present environment works. \
-         The setting's own `LARDER_` name wins over them.\n\n| environment | setting | values | against the file |\n|---|---|---|---|\n",
-    );
-    for setting in SETTINGS {
+    page.push_str(NAMES);
+    for setting in settings::all() {
         for alias in setting.aliases {
             let values = if alias.doc.is_empty() { "as the setting" } else { alias.doc };
-            let strength = match alias.strength {
+            let against = match alias.strength {
                 Strength::Foreign => "the file wins",
+                Strength::Yielding => "the file and other names win",
                 Strength::Platform => "wins over the file",
             };
-            let _ = writeln!(page, "| `{}` | `{}` | {values} | {strength} |", alias.name, setting.path);
+            let _ = writeln!(
+                page,
+                "| `{}` | `{}` | {} | {values} | {} | {against} |",
+                alias.name,
+                setting.path,
+                alias.style,
+                alias.belongs.stores(),
+            );
         }
     }
-    let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let _ = writeln!(
-        page,
-        "\nThese belong to the store `s3`, which is not in this version; they are ignored with a notice at start: {}. \
-         So are {}: set `LARDER_PUBLIC_URL` where answers are to name that address, which also ends the rights of \
-         requests without a key.",
-        list(&S3_NAMES),
-        list(&ADDRESS_NAMES),
-    );
 }
 
 fn default_of(value: &Value) -> String {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use larder_core::BucketName;
 
 use super::{
-    Config, ConfigError, Origin, Raw,
+    Config, ConfigError, Origin, Raw, StoreBackend, StoreChoice,
     error::nearest,
-    settings::{SETTINGS, Setting, Strength},
+    settings::{self, Alias, Belongs, Setting, Strength},
 };
 
 /// Variables and their values, as given to the process.
@@ -17,35 +17,18 @@ pub type Environment = BTreeMap<String, String>;
 const NO_SETTINGS: [&str; 5] =
     ["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY", "LARDER_CORPUS", "LARDER_FAIL_POINT"];
 
-/// Names that belong to the store `s3`, which this version does not have.
-pub const S3_NAMES: [&str; 22] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_STORAGE_BUCKET_NAME",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_S3_REGION_NAME",
-    "AWS_S3_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_S3_CUSTOM_DOMAIN",
-    "S3_ENDPOINT_URL",
-    "S3_ACCESS_KEY_ID",
-    "S3_SECRET_ACCESS_KEY",
-    "S3_REGION",
-    "S3_BUCKET_NAME",
-    "S3_PUBLIC_BUCKET",
-    "BUCKET_NAME",
-    "S3_BUCKET_ORIGINALS",
-    "S3_BUCKET_THUMBNAILS",
-    "MINIO_ENDPOINT",
-    "MINIO_ACCESS_KEY",
-    "MINIO_SECRET_KEY",
-    "MINIO_BUCKET_NAME",
-];
+/// Names that say nothing to a media store, but belong to what the same environments run beside it.
+const UNRELATED: [&str; 1] = ["ORG_ID"];
 
-/// Names by which other applications give the address of their media. The setting `public_url` also
-/// ends the rights of this machine, so that it is given on purpose or not at all.
-pub const ADDRESS_NAMES: [&str; 3] = ["CDN_BASE_URL", "CLOUDFRONT_DOMAIN", "MEDIA_URL"];
+/// A setting that is set, and by what.
+pub struct Given {
+    /// Its value; masked where it is a secret.
+    pub text: String,
+    /// Variable, file or flag.
+    pub name: String,
+    /// Whether it is set for Larder itself, and not by a name that other applications use.
+    pub own: bool,
+}
 
 /// The environment, sorted by what its variables are.
 pub struct Overlay<'a> {
@@ -66,7 +49,7 @@ impl<'a> Overlay<'a> {
             if NO_SETTINGS.contains(&name.as_str()) || is_service_link(rest, value) {
                 continue;
             }
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == *name) {
+            if let Some(setting) = settings::all().find(|setting| setting.variable() == *name) {
                 overlay.own.push((setting, name, value));
                 continue;
             }
@@ -80,38 +63,104 @@ impl<'a> Overlay<'a> {
         Ok(overlay)
     }
 
-    /// Names that other applications use as well, for what the file leaves open.
-    pub fn apply_foreign_names(&self, config: &mut Config) -> Result<(), ConfigError> {
-        self.apply_aliases(config, Strength::Foreign)
+    /// The variables as they are.
+    pub fn environment(&self) -> &'a Environment {
+        self.environment
     }
 
-    /// Names that the platform sets for this process; they win over the file.
-    pub fn apply_platform_names(&self, config: &mut Config) -> Result<(), ConfigError> {
-        self.apply_aliases(config, Strength::Platform)
+    /// The switch between stores by the names of other applications. What is set already was set by Larder's
+    /// own names.
+    pub fn apply_switch(&self, config: &mut Config) -> Result<(), ConfigError> {
+        self.apply_aliases_of(config, Setting::at("store.backend"))
     }
 
-    fn apply_aliases(&self, config: &mut Config, strength: Strength) -> Result<(), ConfigError> {
-        for setting in SETTINGS {
-            // What wins over an alias makes it irrelevant, even where its value is wrong.
-            let by_own_name = self.own.iter().any(|(own, ..)| own.path == setting.path);
-            let by_file = matches!(config.origins.get(setting.path), Some(Origin::File(_)));
-            if by_own_name || (by_file && strength == Strength::Foreign) {
-                continue;
+    /// All other names that applications and platforms use, as far as they count for the selected store.
+    pub fn apply_aliases(&self, config: &mut Config) -> Result<(), ConfigError> {
+        let others = settings::all().filter(|setting| setting.path != "store.backend");
+        others.into_iter().try_for_each(|setting| self.apply_aliases_of(config, setting))
+    }
+
+    /// The strongest name that is set decides; what wins over a name makes it irrelevant, even where its value
+    /// is wrong.
+    fn apply_aliases_of(&self, config: &mut Config, setting: &'static Setting) -> Result<(), ConfigError> {
+        let (by_file, by_us) = match config.origins.get(setting.path) {
+            None => (false, false),
+            Some(Origin::File(_)) => (true, false),
+            Some(_) => (false, true),
+        };
+        for strength in [Strength::Platform, Strength::Foreign, Strength::Yielding] {
+            if by_us || (by_file && strength != Strength::Platform) {
+                return Ok(());
             }
-            let present = setting.aliases.iter().filter(|alias| alias.strength == strength);
-            // The first alias of the table wins.
-            for alias in present {
-                let Some(value) = self.environment.get(alias.name).filter(|value| !value.is_empty()) else {
-                    continue;
-                };
-                (alias.read)(config, value)
-                    .and_then(|raw| setting.set(config, &raw))
-                    .map_err(|cause| refuse(alias.name, setting, &cause))?;
-                config.origins.insert(setting.path, Origin::Variable(alias.name));
-                break;
+            let counts = |alias: &&Alias| {
+                alias.strength == strength && alias.belongs.counts(config.store.choice, config.store.backend)
+            };
+            let mut read = Vec::new();
+            for (alias, value) in self.set_aliases(setting).filter(|(alias, _)| counts(alias)) {
+                let raw = (alias.read)(config, value).map_err(|cause| refuse(alias.name, setting, &cause))?;
+                read.push((alias, raw));
             }
+            let Some((winner, raw)) = read.first() else { continue };
+            if let Some(other) = read.iter().find(|(_, other)| other != raw) {
+                return Err(contradiction(setting, &read[0], other));
+            }
+            setting.set(config, raw).map_err(|cause| refuse(winner.name, setting, &cause))?;
+            config.origins.insert(setting.path, Origin::Variable(winner.name));
+            if strength == Strength::Foreign {
+                self.tell_weaker(config, setting, winner, raw);
+            }
+            return Ok(());
         }
         Ok(())
+    }
+
+    /// Names with a value that is meant for the setting.
+    fn set_aliases(&self, setting: &'static Setting) -> impl Iterator<Item = (&'static Alias, &'a str)> {
+        setting.aliases.iter().filter_map(|alias| {
+            let value = self.environment.get(alias.name).filter(|value| !value.is_empty())?;
+            (alias.takes)(value).then_some((alias, value.as_str()))
+        })
+    }
+
+    /// A name that yields and says otherwise is worth a line.
+    fn tell_weaker(&self, config: &mut Config, setting: &'static Setting, winner: &Alias, raw: &Raw) {
+        let local = |raw: &Raw| *raw == Raw::text("local");
+        for (alias, value) in
+            self.set_aliases(setting).filter(|(alias, _)| alias.strength == Strength::Yielding)
+        {
+            let Ok(other) = (alias.read)(config, value) else { continue };
+            // `USE_LOCAL_STORAGE=false` says no more than that the store is another.
+            let agrees = other == *raw || (setting.path == "store.backend" && !local(&other) && !local(raw));
+            if !agrees {
+                config.notices.push(format!("{} has no effect: {} wins over it", alias.name, winner.name));
+            }
+        }
+    }
+
+    /// Whether and by what an S3 setting is set, before names of other applications are applied.
+    pub fn given(&self, config: &Config, setting: &'static Setting) -> Option<Given> {
+        if let Some(origin) = config.origins.get(setting.path) {
+            // An empty value unsets it.
+            let text = config.shown.get(setting.path)?.clone();
+            return Some(Given {
+                text,
+                name: setting.told_by(origin),
+                own: !matches!(origin, Origin::Variable(_)),
+            });
+        }
+        let counts = |alias: &Alias| alias.belongs.counts(config.store.choice, StoreBackend::S3);
+        let mut set: Vec<_> = self.set_aliases(setting).filter(|(alias, _)| counts(alias)).collect();
+        set.sort_by_key(|(alias, _)| std::cmp::Reverse(alias.strength));
+        let (alias, value) = set.into_iter().next()?;
+        let text = setting.kind.shown(&Raw::text(value))?;
+        Some(Given { text, name: alias.name.to_owned(), own: false })
+    }
+
+    /// Names that are set and do not count for the selected store.
+    pub fn ignored(&self, config: &Config) -> Vec<&'static str> {
+        let counts = |alias: &Alias| alias.belongs.counts(config.store.choice, config.store.backend);
+        let all = settings::all().flat_map(|setting| self.set_aliases(setting));
+        all.filter(|(alias, _)| !counts(alias)).map(|(alias, _)| alias.name).collect()
     }
 
     /// `LARDER_A__B`.
@@ -136,18 +185,46 @@ impl<'a> Overlay<'a> {
     }
 
     /// Variables that are understood but have no effect.
-    pub fn notices(&self) -> Vec<String> {
+    pub fn notices(&self, config: &Config) -> Vec<String> {
+        let mut notices = Vec::new();
+        let ignored = self.ignored(config);
+        if !ignored.is_empty() {
+            let store = match (config.store.choice, config.store.backend) {
+                (StoreChoice::Minio, _) => "minio",
+                (_, backend) => backend.name(),
+            };
+            let names_addresses =
+                |name: &&str| Setting::at("store.public_url").aliases.iter().any(|alias| alias.name == *name);
+            let hint = match ignored.iter().any(|name| names_addresses(name)) {
+                true => " (the address of Larder itself is LARDER_PUBLIC_URL)",
+                false => "",
+            };
+            notices.push(format!("ignored, since the store is {store}: {}{hint}", ignored.join(", ")));
+        }
         let set = |name: &&&str| self.environment.get(**name).is_some_and(|value| !value.is_empty());
-        let ignored: [(&[&str], &str); 2] = [
-            (&S3_NAMES, "the store s3 is not in this version"),
-            (&ADDRESS_NAMES, "URLs begin with public_url alone (LARDER_PUBLIC_URL)"),
-        ];
-        let told = ignored.into_iter().filter_map(|(names, why)| {
-            let names: Vec<&str> = names.iter().filter(set).copied().collect();
-            (!names.is_empty()).then(|| format!("ignored, since {why}: {}", names.join(", ")))
-        });
-        told.collect()
+        let unrelated: Vec<&str> = UNRELATED.iter().filter(set).copied().collect();
+        if !unrelated.is_empty() {
+            notices.push(format!("ignored, since media have no use for it: {}", unrelated.join(", ")));
+        }
+        notices
     }
+}
+
+/// Two names of one strength say different things of one setting.
+fn contradiction(setting: &Setting, one: &(&Alias, Raw), other: &(&Alias, Raw)) -> ConfigError {
+    let told = |(alias, raw): &(&Alias, Raw)| match (setting.kind.may_be_told(), raw) {
+        (true, Raw::Text(text)) => format!("{} ({text})", alias.name),
+        _ => alias.name.to_owned(),
+    };
+    let of_minio = |(alias, _): &(&Alias, Raw)| alias.belongs == Belongs::Minio;
+    let choose = match of_minio(one) == of_minio(other) {
+        true => "",
+        false => ", or say with MEDIA_STORAGE_BACKEND=minio or s3 whose names count",
+    };
+    ConfigError::new(
+        format!("{} and {} disagree on {}", told(one), told(other), setting.path),
+        format!("unset one of them, or set {}, which wins over both{choose}", setting.variable()),
+    )
 }
 
 fn refuse(name: &str, setting: &Setting, cause: &str) -> ConfigError {
@@ -155,7 +232,7 @@ fn refuse(name: &str, setting: &Setting, cause: &str) -> ConfigError {
 }
 
 fn unknown(name: &str) -> ConfigError {
-    let known: HashSet<String> = SETTINGS.iter().map(Setting::variable).collect();
+    let known: HashSet<String> = settings::all().map(Setting::variable).collect();
     let known = known.iter().map(String::as_str).chain(["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY"]);
     let remedy = match nearest(name, known) {
         Some(near) => format!("did you mean {near}? docs/configuration.md lists all settings"),

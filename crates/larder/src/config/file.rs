@@ -17,7 +17,7 @@ use toml::{
 use super::{
     BucketEntry, Config, ConfigError, DEFAULT_FILE, Origin, Raw,
     error::nearest,
-    settings::{SETTINGS, Setting},
+    settings::{self, Setting},
 };
 
 /// Tables of free names, read by their own types.
@@ -72,9 +72,9 @@ impl Reader<'_> {
                 continue;
             }
             let group = format!("{path}.");
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.path == path) {
+            if let Some(setting) = settings::all().find(|setting| setting.path == path) {
                 self.set(config, setting, value)?;
-            } else if SETTINGS.iter().any(|setting| setting.path.starts_with(&group)) {
+            } else if settings::all().any(|setting| setting.path.starts_with(&group)) {
                 let inner = value.get_ref().as_table().ok_or_else(|| {
                     self.refuse(Some(value.span()), &format!("{path} is a table"), format!("write [{path}]"))
                 })?;
@@ -87,7 +87,7 @@ impl Reader<'_> {
     }
 
     fn unknown(&self, span: Range<usize>, path: &str) -> ConfigError {
-        let known = SETTINGS.iter().map(|setting| setting.path).chain(FREE_TABLES);
+        let known = settings::all().map(|setting| setting.path).chain(FREE_TABLES);
         let remedy = match nearest(path, known) {
             Some(name) => format!("did you mean {name}? docs/configuration.md lists all settings"),
             None => "remove it; docs/configuration.md lists all settings".to_owned(),

@@ -1,11 +1,13 @@
 //! What the operator decides: `larder.toml`, the environment, and flags of the command line.
 //!
-//! [`SETTINGS`](settings::SETTINGS) is the one table from which reading, error texts and `docs/configuration.md` come. A
+//! [`settings::all`] is the one table from which reading, error texts and `docs/configuration.md` come. A
 //! setting is added as a field of [`Config`] and a line of that table.
 //!
 //! Later sources win over earlier ones: defaults, names of other applications (`DATABASE_URL`, …),
-//! the file, `PORT`, `LARDER_…` names, flags.
+//! the file, `PORT`, `LARDER_…` names, flags. Two names of other applications that disagree on one setting are
+//! an error, if they count for the selected store.
 
+mod address;
 mod buckets;
 mod docs;
 mod environment;
@@ -14,14 +16,18 @@ mod file;
 mod raw;
 mod sections;
 mod settings;
+mod shown;
+mod store;
 
 use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
+use larder_assets::net::Network;
 use larder_core::{BucketName, text::ByteSize};
 use url::Url;
 
@@ -33,10 +39,11 @@ pub use self::{
     raw::{FromRaw, Raw, Secret},
     sections::{
         DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig, LogFormat, Sendfile,
-        StoreBackend, StoreConfig, WorkerConfig,
+        WorkerConfig,
     },
+    store::{StoreBackend, StoreChoice, StoreConfig},
 };
-use self::{environment::Overlay, settings::Setting};
+use self::{environment::Overlay, settings::Setting, store::Selection};
 
 /// Everything that can be configured, checked.
 #[derive(Debug, Clone)]
@@ -73,6 +80,10 @@ pub struct Config {
     pub presets: BTreeMap<String, String>,
     /// Where each setting that is no default came from.
     pub origins: BTreeMap<&'static str, Origin>,
+    /// What each setting that has a value was set to, as it may be printed.
+    pub shown: BTreeMap<&'static str, String>,
+    /// What was not set but follows from other settings: value, and from what.
+    pub following: BTreeMap<&'static str, (String, String)>,
     /// Things worth a line at start that are no mistakes.
     pub notices: Vec<String>,
 }
@@ -125,19 +136,26 @@ impl Config {
             public_url: None,
             secret: None,
             admin_key: None,
-            store: StoreConfig { backend: StoreBackend::Local, root: None },
+            store: StoreConfig::unset(),
             limits: LimitsConfig::unset(),
             images: ImagesConfig { format: None, quality: None, optimize: true },
             worker: WorkerConfig { concurrency: None, queues: Vec::new() },
-            delivery: DeliveryConfig { sendfile: Sendfile::Off, hot_cache: ByteSize(0) },
+            delivery: DeliveryConfig {
+                sendfile: Sendfile::Off,
+                media_path: None,
+                media_bucket: BucketName::from_str("media").expect("a bucket's name"),
+                hot_cache: ByteSize(0),
+            },
             import: ImportConfig { allow_networks: Vec::new() },
             log: LogConfig { level: String::new(), format: LogFormat::Text },
             buckets: BTreeMap::new(),
             presets: BTreeMap::new(),
             origins: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            following: BTreeMap::new(),
             notices: Vec::new(),
         };
-        for setting in settings::SETTINGS {
+        for setting in settings::all() {
             if let Some(default) = setting.default {
                 // A test sets every default of the table.
                 setting.set(&mut config, &Raw::text(default)).expect("a readable default");
@@ -146,7 +164,7 @@ impl Config {
         config
     }
 
-    /// Reads file, environment and flags, in this order; later ones win.
+    /// Reads file, environment and flags.
     ///
     /// # Errors
     /// The first mistake, with its place and remedy.
@@ -155,13 +173,47 @@ impl Config {
         environment: &Environment,
         flags: &[FlagValue],
     ) -> Result<Self, ConfigError> {
-        let mut config = Self::with_defaults();
         let overlay = Overlay::of(environment)?;
+        let mut config = Self::with_our_names(file, &overlay, flags)?;
+        config.select_store(&overlay)?;
+        overlay.apply_aliases(&mut config)?;
+        if config.store.backend == StoreBackend::S3 {
+            config.store.s3_options = Some(store::options(&mut config, &overlay)?);
+        }
+        if config.store.backend == StoreBackend::Local {
+            config.follows("store.root", config.store_root().display().to_string(), "data_dir");
+        }
+        config.notices.extend(overlay.notices(&config));
+        config.check()?;
+        Ok(config)
+    }
+
+    /// As [`Config::load`] for work that touches no store: mistakes in what is said of one don't matter.
+    ///
+    /// # Errors
+    /// The first mistake, with its place and remedy.
+    pub fn load_without_store(
+        file: Option<&Path>,
+        environment: &Environment,
+        flags: &[FlagValue],
+    ) -> Result<Self, ConfigError> {
+        let overlay = Overlay::of(environment)?;
+        let mut config = Self::with_our_names(file, &overlay, flags)?;
+        overlay.apply_aliases(&mut config)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What is set for Larder itself: by the file, `LARDER_…` and flags.
+    fn with_our_names(
+        file: Option<&Path>,
+        overlay: &Overlay<'_>,
+        flags: &[FlagValue],
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::with_defaults();
         if let Some((path, text)) = file::find(file)? {
             file::apply(&mut config, &path, &text)?;
         }
-        overlay.apply_foreign_names(&mut config)?;
-        overlay.apply_platform_names(&mut config)?;
         overlay.apply_own_names(&mut config)?;
         for flag in flags {
             let setting = Setting::at(flag.path);
@@ -170,9 +222,43 @@ impl Config {
             })?;
             config.origins.insert(setting.path, Origin::Flag(flag.flag));
         }
-        config.notices.extend(overlay.notices());
-        config.check()?;
         Ok(config)
+    }
+
+    fn select_store(&mut self, overlay: &Overlay<'_>) -> Result<(), ConfigError> {
+        overlay.apply_switch(self)?;
+        let selection = Selection::of(self, overlay)?;
+        self.store.backend = selection.backend;
+        self.store.reason = selection.reason;
+        self.notices.extend(selection.notice);
+        Ok(())
+    }
+
+    /// Notes a value that was not set but follows from others.
+    fn follows(&mut self, path: &'static str, value: String, from: &str) {
+        let is_set = self.origins.contains_key(path) && self.shown.get(path) == Some(&value);
+        if !is_set {
+            self.following.insert(path, (value, from.to_owned()));
+        }
+    }
+
+    /// Forgets that a setting was set.
+    fn unset(&mut self, path: &'static str) {
+        self.origins.remove(path);
+        self.shown.remove(path);
+    }
+
+    /// Goes on with the local disk where the bucket can't be reached and the operator asked for that: bytes of
+    /// two stores have to be brought together later.
+    pub fn fall_back_to_local(&mut self, cause: &str) {
+        self.notices.push(format!(
+            "--dev-fallback: {}: {cause}; new bytes lie on the local disk, in {}, and what is in the bucket is not served",
+            self.store_label(),
+            self.store_root().display()
+        ));
+        self.store.backend = StoreBackend::Local;
+        self.store.s3_options = None;
+        "--dev-fallback, since the S3 store can't be reached".clone_into(&mut self.store.reason);
     }
 
     /// Where the catalogue lies, without password.
@@ -197,10 +283,24 @@ impl Config {
     }
 
     /// Why the store is the one it is.
-    pub fn store_reason(&self) -> String {
-        match self.origins.get("store.backend") {
-            Some(origin) => format!("because {origin} says so"),
-            None => "the default: no store is configured".to_owned(),
+    pub fn store_reason(&self) -> &str {
+        &self.store.reason
+    }
+
+    /// Which store it is, and where.
+    pub fn store_label(&self) -> String {
+        match (self.store.backend, &self.store.s3_options) {
+            (StoreBackend::S3, Some(options)) => {
+                let prefix = Some(&options.prefix).filter(|prefix| !prefix.is_empty());
+                let folder = prefix.map_or_else(String::new, |prefix| format!("/{prefix}"));
+                let at = match &options.endpoint {
+                    Some(endpoint) => address::spelling(endpoint),
+                    None => "AWS".to_owned(),
+                };
+                format!("s3 {}{folder} at {at}, region {}", options.bucket, options.region)
+            }
+            (StoreBackend::Memory, _) => "memory: everything is gone when this process ends".to_owned(),
+            _ => format!("local {}", self.store_root().display()),
         }
     }
 
@@ -225,6 +325,26 @@ impl Config {
             return Err(ConfigError::new(
                 "limits.signed_url_life is longer than limits.signed_url_life_max",
                 "lower the first or raise the second",
+            ));
+        }
+        for network in &self.import.allow_networks {
+            network.parse::<Network>().map_err(|problem| {
+                ConfigError::new(
+                    format!("import.allow_networks: {problem}"),
+                    "write networks such as 10.0.0.0/8",
+                )
+            })?;
+        }
+        if self.store.public_url.is_some() && self.store.backend != StoreBackend::S3 {
+            self.notices.push(format!(
+                "store.public_url has no effect, since the store is {}; the address of Larder itself is public_url",
+                self.store.backend.name()
+            ));
+        }
+        if self.delivery.sendfile != Sendfile::Off && self.store.backend != StoreBackend::Local {
+            self.notices.push(format!(
+                "delivery.sendfile has no effect, since the store is {} and there are no files to send",
+                self.store.backend.name()
             ));
         }
         for (name, entry) in &self.buckets {
@@ -268,5 +388,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;

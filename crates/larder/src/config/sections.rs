@@ -1,45 +1,14 @@
 //! The groups of settings, one struct a table of the file.
 
-use std::path::PathBuf;
-
 use larder_core::{
-    FileType,
+    BucketName, FileType,
     limits::ImageLimits,
     text::{ByteSize, Span},
 };
+use larder_http::PathAlias;
 use larder_image::OutputFormat;
 
 use super::raw::{FromRaw, Raw};
-
-/// Where bytes lie.
-#[derive(Debug, Clone)]
-pub struct StoreConfig {
-    /// Which kind of store.
-    pub backend: StoreBackend,
-    /// Folder of the local store; none means `media` in the data directory.
-    pub root: Option<PathBuf>,
-}
-
-/// A kind of store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreBackend {
-    /// Files on the local disk.
-    Local,
-    /// The memory of this process, for tests: everything is gone at its end.
-    Memory,
-}
-
-impl FromRaw for StoreBackend {
-    fn from_raw(raw: &Raw) -> Result<Self, String> {
-        let text = String::from_raw(raw)?;
-        match text.to_ascii_lowercase().as_str() {
-            "local" => Ok(Self::Local),
-            "memory" => Ok(Self::Memory),
-            "s3" | "minio" => Err("the store \"s3\" is not in this version; use \"local\"".to_owned()),
-            _ => Err(format!("\"{text}\" is no store; use \"local\" or \"memory\"")),
-        }
-    }
-}
 
 /// Named maxima. Those of one bucket stand in its policy.
 #[derive(Debug, Clone)]
@@ -167,8 +136,19 @@ pub struct WorkerConfig {
 pub struct DeliveryConfig {
     /// Who sends the bytes of a local file.
     pub sendfile: Sendfile,
+    /// A second path for the originals of `media_bucket`.
+    pub media_path: Option<String>,
+    /// The bucket that `media_path` serves.
+    pub media_bucket: BucketName,
     /// Memory for small, often fetched bodies.
     pub hot_cache: ByteSize,
+}
+
+impl DeliveryConfig {
+    /// The second path for originals. It was checked when it was set.
+    pub fn alias(&self) -> Option<PathAlias> {
+        PathAlias::new(self.media_path.as_deref()?, self.media_bucket.clone()).ok()
+    }
 }
 
 /// Who sends the bytes of a local file.

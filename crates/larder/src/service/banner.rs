@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{Config, StoreBackend};
+use crate::config::Config;
 
 /// A server that is ready.
 pub struct Banner<'a> {
@@ -20,15 +20,11 @@ impl Banner<'_> {
     /// The lines, for people.
     pub fn text(&self) -> String {
         let config = self.config;
-        let store = match config.store.backend {
-            StoreBackend::Local => format!("local {}", config.store_root().display()),
-            StoreBackend::Memory => "memory: everything is gone when this process ends".to_owned(),
-        };
         let jobs = if self.runs_jobs { "" } else { ", jobs wait for `larder worker`" };
         let mut lines = vec![
             format!("larder {} listens on http://{}{jobs}", env!("CARGO_PKG_VERSION"), self.address),
             format!("  catalogue  {}", config.database_label()),
-            format!("  store      {store} ({})", config.store_reason()),
+            format!("  store      {} ({})", config.store_label(), config.store_reason()),
             format!("  data       {}", config.data_dir.display()),
         ];
         if let Some(url) = &config.public_url {

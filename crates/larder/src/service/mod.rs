@@ -11,3 +11,4 @@ pub mod runtime;
 pub mod secret;
 pub mod shipped;
 pub mod stop;
+pub mod store;

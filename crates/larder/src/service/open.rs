@@ -4,11 +4,11 @@ use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use larder_assets::{Larder, Settings, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
-use larder_core::{Ambient, Fault};
-use larder_store::{LocalStore, MemoryStore, MeteredStore, Store};
+use larder_core::{Ambient, Code, Fault};
+use larder_store::Store;
 use rustix::fs::{Access, access};
 
-use super::{secret, shipped};
+use super::{secret, shipped, store::open_store};
 use crate::{
     config::{Config, ConfigError, StoreBackend},
     failure::Failure,
@@ -35,10 +35,41 @@ pub enum Opening {
 pub async fn open(config: &Config, opening: Opening) -> Result<Larder, Failure> {
     let ambient = Ambient::system();
     prepare_data_dir(config, opening)?;
+    let store = open_store(config, &ambient).await?;
+    assemble(config, opening, store, ambient).await
+}
+
+/// As [`open`], but where the S3 store that is configured can't be reached, the local disk takes its place, and
+/// `config` says so. Never done unasked: the bytes would lie in two places.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_or_fall_back(config: &mut Config, opening: Opening) -> Result<Larder, Failure> {
+    let ambient = Ambient::system();
+    prepare_data_dir(config, opening)?;
+    let store = match open_store(config, &ambient).await {
+        Err(failure)
+            if config.store.backend == StoreBackend::S3
+                && failure.code == Code::BackendUnavailable.as_str() =>
+        {
+            config.fall_back_to_local(&failure.cause);
+            prepare_data_dir(config, opening)?;
+            open_store(config, &ambient).await?
+        }
+        outcome => outcome?,
+    };
+    assemble(config, opening, store, ambient).await
+}
+
+async fn assemble(
+    config: &Config,
+    opening: Opening,
+    store: Arc<dyn Store>,
+    ambient: Ambient,
+) -> Result<Larder, Failure> {
     let catalog = open_catalog(config, &ambient).await?;
     catalog.migrate().await.map_err(Fault::from)?;
-    let larder =
-        Larder::open(settings(config, &ambient)?, catalog, open_store(config, &ambient)?, ambient).await?;
+    let larder = Larder::open(settings(config, &ambient)?, catalog, store, ambient).await?;
     let is_first = larder.presets().await?.is_empty();
     if opening == Opening::Server || is_first {
         shipped::declare(&larder, config).await?;
@@ -130,18 +161,6 @@ fn names_the_setting(mut failure: Failure) -> Failure {
     failure
 }
 
-fn open_store(config: &Config, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
-    Ok(match config.store.backend {
-        StoreBackend::Local => {
-            let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
-            Arc::new(MeteredStore::new("local", store))
-        }
-        StoreBackend::Memory => {
-            Arc::new(MeteredStore::new("memory", MemoryStore::with_ambient(ambient.clone())))
-        }
-    })
-}
-
 fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
     let allow_networks = config
         .import
@@ -168,11 +187,7 @@ fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
     settings.upload_life = config.limits.upload_life.0;
     settings.idempotency_life = config.limits.idempotency_life.0;
     settings.batch_items_max = config.limits.batch_items;
-    settings.store_name = match config.store.backend {
-        StoreBackend::Local => "local",
-        StoreBackend::Memory => "memory",
-    }
-    .to_owned();
+    config.store.backend.name().clone_into(&mut settings.store_name);
     settings.hot_cache_bytes = config.delivery.hot_cache.0;
     settings.isolator = std::env::current_exe().ok();
     settings.import = ImportSettings { allow_networks, ..ImportSettings::default() };

@@ -3,6 +3,9 @@
 //! Each module is named after the requirement that it proves.
 
 mod a2_start;
+mod a2_store;
+mod a3_names;
+mod a6_media_url;
 mod b17_command_line;
 mod b1_curl;
 mod b1_durable;

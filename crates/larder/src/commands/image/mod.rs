@@ -80,7 +80,7 @@ pub struct Refusal {
 
 /// Makes the pictures.
 pub fn run(context: &Context, arguments: &Image) -> Result<Exit, Failure> {
-    let config = context.config(Vec::new())?;
+    let config = context.config_without_store()?;
     let wanted = wanted(&config, arguments)?;
     let found = files::walk(&arguments.paths, Some(&arguments.out))?;
     let (pictures, others): (Vec<Found>, Vec<Found>) =

@@ -1,0 +1,44 @@
+//! Settings of the process: addresses, folders, the catalogue and its secrets.
+
+use super::{Alias, Kind, Setting, foreign};
+use crate::config::{FromRaw, Raw};
+
+const PORT: Alias =
+    Alias::platform("PORT", "the platform").meaning("the port alone; the address stays", |config, text| {
+        let port = u16::from_raw(&Raw::text(text))?;
+        Ok(Raw::text(std::net::SocketAddr::new(config.listen.ip(), port).to_string()))
+    });
+
+#[rustfmt::skip] // One setting reads as one block.
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        path: "listen", kind: Kind::Address, default: Some("127.0.0.1:8000"), aliases: &[PORT],
+        doc: "Where the server listens. Beyond loopback it starts only when a key exists.",
+        set: |config, raw| raw.read_into(&mut config.listen),
+    },
+    Setting {
+        path: "data_dir", kind: Kind::Path, default: Some("./larder-data"), aliases: &[],
+        doc: "Folder of the catalogue, the bytes and the generated secret; created when missing. A relative path starts at the working directory.",
+        set: |config, raw| raw.read_into(&mut config.data_dir),
+    },
+    Setting {
+        path: "database_url", kind: Kind::Secret, default: None, aliases: &[foreign("DATABASE_URL", "Django, Rails, Fly.io")],
+        doc: "`postgres://…` for a catalogue that several machines share; everything lies in its schema `larder`. Unset, or `sqlite:`, is SQLite in the data directory.",
+        set: |config, raw| raw.read_into(&mut config.database_url),
+    },
+    Setting {
+        path: "public_url", kind: Kind::Url, default: None, aliases: &[],
+        doc: "The address under which clients reach the server, with its path prefix if there is one. All URLs in answers begin with it; the `Host` of a request is never used. Unset, URLs in answers are paths, such as `/m/media/a.jpg`; `larder url` prints them with the address of the server.",
+        set: |config, raw| raw.read_into(&mut config.public_url),
+    },
+    Setting {
+        path: "secret", kind: Kind::Secret, default: None, aliases: &[],
+        doc: "Master secret from which signing keys are derived, at least 16 characters. Unset, one is generated in `<data_dir>/secret`; with PostgreSQL it must be set. Changing it makes every signed URL invalid.",
+        set: |config, raw| raw.read_into(&mut config.secret),
+    },
+    Setting {
+        path: "admin_key", kind: Kind::Secret, default: None, aliases: &[],
+        doc: "A bearer token that may do everything, at least 16 characters; for the first start beyond loopback and for automation.",
+        set: |config, raw| raw.read_into(&mut config.admin_key),
+    },
+];

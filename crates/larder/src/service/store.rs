@@ -1,0 +1,50 @@
+//! The store that is configured, with everything around it.
+
+use std::sync::Arc;
+
+use larder_core::{Ambient, Fault};
+use larder_store::{LocalStore, MemoryStore, MeteredStore, S3Options, S3Store, SplitStore, Store};
+
+use crate::{
+    config::{Config, StoreBackend},
+    failure::Failure,
+};
+
+/// Opens the store.
+///
+/// # Errors
+/// The folder can't be used, or the bucket not reached or not worked with; the remedy says what to change.
+pub async fn open_store(config: &Config, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
+    let name = config.store.backend.name();
+    Ok(match (config.store.backend, &config.store.s3_options) {
+        (StoreBackend::Memory, _) => {
+            Arc::new(MeteredStore::new(name, MemoryStore::with_ambient(ambient.clone())))
+        }
+        (StoreBackend::S3, Some(options)) => {
+            let store = connect(&with_addresses(config, options), ambient).await?;
+            Arc::new(MeteredStore::new(name, store))
+        }
+        _ => {
+            let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
+            Arc::new(MeteredStore::new(name, store))
+        }
+    })
+}
+
+/// The options of the bucket with what is said elsewhere of its addresses.
+pub fn with_addresses(config: &Config, options: &S3Options) -> S3Options {
+    S3Options {
+        public_url: config.store.public_url.clone(),
+        is_public: config.store.s3.public_bucket.unwrap_or(false),
+        ..options.clone()
+    }
+}
+
+/// Connects to the bucket, and to that of the variants if they have their own.
+async fn connect(options: &S3Options, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
+    let originals = S3Store::connect(options, ambient.clone()).await.map_err(Fault::from)?;
+    let Some(bucket) = &options.variants_bucket else { return Ok(Arc::new(originals)) };
+    let options = S3Options { bucket: bucket.clone(), ..options.clone() };
+    let variants = S3Store::connect(&options, ambient.clone()).await.map_err(Fault::from)?;
+    Ok(Arc::new(SplitStore::new(originals, variants)))
+}
