@@ -105,7 +105,7 @@ impl S3Store {
     }
 
     /// CreateBucket.
-    async fn create_bucket(&self) -> SetupOutcome {
+    pub(super) async fn create_bucket(&self) -> SetupOutcome {
         const CREATE: &str = "s3:CreateBucket";
         let head = Call::new("s3:ListBucket", Method::HEAD, self.client.endpoint().root());
         if self.client.send(&head).await.is_ok() {

@@ -6,6 +6,7 @@ mod files;
 mod operation;
 mod page;
 mod process;
+mod store;
 mod values;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use self::{
     operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Preset, ShowConfig, Stats},
     page::command_line_page,
     process::{Role, Serve, Worker},
+    store::{Doctor, StoreCommand, StoreSetup},
     values::KeyValue,
 };
 
@@ -117,6 +119,11 @@ pub enum Command {
     Catalog(Catalog),
     /// Show every setting, where it came from, and which store that makes and why; secrets are masked
     Config(ShowConfig),
+    /// Set up and check the bucket of an S3 store
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Check everything that Larder stands on: settings, disk, store, catalogue, workers, public address
+    Doctor(Doctor),
     /// Print version and build
     Version,
     /// Write or check the generated pages of the documentation

@@ -4,6 +4,7 @@ mod bucket;
 mod catalog;
 mod config;
 mod docs;
+mod doctor;
 mod files;
 mod gc;
 mod get;
@@ -19,6 +20,7 @@ mod restore;
 mod rm;
 mod serve;
 mod stats;
+mod store;
 mod unfinished;
 mod version;
 mod worker;
@@ -52,6 +54,8 @@ pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Image(arguments) => image::run(context, &arguments),
         Command::Docs(arguments) => docs::run(context, &arguments),
         Command::Version => version::run(context),
+        Command::Store(arguments) => runtime::run(store::run(context, &arguments)),
+        Command::Doctor(arguments) => runtime::run(doctor::run(context, &arguments)),
         Command::Config(arguments) => config::run(context, &arguments),
         Command::Catalog(arguments) => runtime::run(catalog::run(context, &arguments)),
         Command::Put(a) => context.ask(Opening::Writer, async |larder| put::run(context, larder, &a).await),
