@@ -5,7 +5,7 @@ use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 use larder_assets::{Larder, Settings, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, Fault};
-use larder_store::{LocalStore, MemoryStore, MeteredStore, Store};
+use larder_store::{Circuit, LocalStore, MemoryStore, MeteredStore, Store};
 use rustix::fs::{Access, access};
 
 use super::{secret, shipped};
@@ -37,8 +37,9 @@ pub async fn open(config: &Config, opening: Opening) -> Result<Larder, Failure> 
     prepare_data_dir(config, opening)?;
     let catalog = open_catalog(config, &ambient).await?;
     catalog.migrate().await.map_err(Fault::from)?;
-    let larder =
-        Larder::open(settings(config, &ambient)?, catalog, open_store(config, &ambient)?, ambient).await?;
+    let OpenStore { store, circuit } = open_store(config, &ambient)?;
+    let settings = Settings { store_circuit: circuit, ..settings(config, &ambient)? };
+    let larder = Larder::open(settings, catalog, store, ambient).await?;
     let is_first = larder.presets().await?.is_empty();
     if opening == Opening::Server || is_first {
         shipped::declare(&larder, config).await?;
@@ -130,16 +131,27 @@ fn names_the_setting(mut failure: Failure) -> Failure {
     failure
 }
 
-fn open_store(config: &Config, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
+/// A store as the service uses it.
+struct OpenStore {
+    store: Arc<dyn Store>,
+    /// Of a store behind a network, which gets a `BreakerStore` around its `MeteredStore`. One of this
+    /// machine has none.
+    circuit: Option<Circuit>,
+}
+
+fn open_store(config: &Config, ambient: &Ambient) -> Result<OpenStore, Failure> {
     Ok(match config.store.backend {
         StoreBackend::Local => {
             let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
-            Arc::new(MeteredStore::new("local", store))
+            at_hand("local", store)
         }
-        StoreBackend::Memory => {
-            Arc::new(MeteredStore::new("memory", MemoryStore::with_ambient(ambient.clone())))
-        }
+        StoreBackend::Memory => at_hand("memory", MemoryStore::with_ambient(ambient.clone())),
     })
+}
+
+/// A store of this machine: it answers or the machine does not.
+fn at_hand(name: &'static str, store: impl Store) -> OpenStore {
+    OpenStore { store: Arc::new(MeteredStore::new(name, store)), circuit: None }
 }
 
 fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
