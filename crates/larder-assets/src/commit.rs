@@ -15,7 +15,7 @@ use larder_catalog::{
     AssetRecord, AssetStatus, Class, Fence, PlaceWrite, Tx, UploadChange, UploadStatus, VariantIdentity,
 };
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp, UploadId};
-use larder_store::{Attributes, Condition, Fingerprint, Place, RenameOptions};
+use larder_store::{Attributes, Condition, Fingerprint, OpenOptions, Place, RenameOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -275,6 +275,13 @@ impl Larder {
                     return Err(overtaken());
                 }
                 held.may_move()?;
+                if !self.store().capabilities().rename_keeps_fingerprint
+                    && let Some(moved) = self.moved_bytes(intent).await?
+                {
+                    // An earlier turn was cut off between the copy and the removal that make its move.
+                    self.store().remove(&from).await?;
+                    return Ok(Moved::To(Fingerprint::new(moved)));
+                }
                 let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id))?;
                 tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
                 self.store().rename(&to, &aside, RenameOptions::default()).await?;
@@ -479,10 +486,8 @@ impl Larder {
         tracing::info!(bucket = %held.bucket, key = %held.key, "settling a write that was cut off");
         match intent {
             Intent::Write(mut write) => {
-                let moved = self.settled_at(&write.target).await?;
-                let moved = moved.filter(|moved| *moved == write.bytes.fingerprint);
-                let Some(moved) = moved else { return Ok(Turn::Kept) };
-                if self.is_recorded(&write).await? {
+                let Some(moved) = self.moved_bytes(&write).await? else { return Ok(Turn::Kept) };
+                if self.is_recorded(&write, &moved).await? {
                     return Ok(Turn::Kept);
                 }
                 if let Some(upload) = write.upload
@@ -509,9 +514,12 @@ impl Larder {
                 if self.settled_at(&trash).await?.is_none() {
                     return Ok(Turn::Kept);
                 }
-                // The place that it left, too: after a loss of power a deleted file must not be back.
-                if let Some(asset) = self.catalog().asset(asset_id).await? {
-                    self.settled_at(&asset.place).await?;
+                // The place that it left, too: after a loss of power a deleted file must not be back. Nor may
+                // it still be there, where a move is a copy and a removal that was not reached.
+                if let Some(asset) = self.catalog().asset(asset_id).await?
+                    && self.settled_at(&asset.place).await?.is_some_and(|left| left == asset.fingerprint)
+                {
+                    self.store().remove(&place(&asset.place)?).await?;
                 }
                 self.record_deletion(held, asset_id, version, &trash).await?;
             }
@@ -549,6 +557,22 @@ impl Larder {
         Ok(found.map(|stat| stat.fingerprint.as_str().to_owned()))
     }
 
+    /// The fingerprint of the bytes at the target of a write, made durable, if they are those that were to
+    /// come there. Where a move changes the fingerprint, or a store once answered a wrong one, the bytes
+    /// themselves tell.
+    async fn moved_bytes(&self, write: &WriteIntent) -> Result<Option<String>, Fault> {
+        let at = place(&write.target)?;
+        let Some(found) = self.store().settle(&at).await? else { return Ok(None) };
+        let fingerprint = found.fingerprint.as_str();
+        let is_moved = fingerprint == write.bytes.fingerprint
+            || (found.size_bytes == write.bytes.size_bytes && {
+                let opened = self.store().open(&at, OpenOptions::default()).await?.exact();
+                opened.stat.fingerprint == found.fingerprint
+                    && self.digest(opened.body).await? == write.bytes.sha256
+            });
+        Ok(is_moved.then(|| fingerprint.to_owned()))
+    }
+
     /// How an upload ended, if it has.
     async fn ended(&self, upload: UploadId) -> Result<Option<EndedUpload>, Fault> {
         Ok(match self.catalog().upload(upload).await? {
@@ -567,7 +591,11 @@ impl Larder {
             return Ok(());
         }
         let options = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
-        self.store().rename(&from, &to, options).await?;
+        match self.store().rename(&from, &to, options).await {
+            // The move that brought them was cut off between its copy and its removal.
+            Err(larder_store::Error::Precondition { .. }) => drop(self.store().remove(&from).await?),
+            moved => drop(moved?),
+        }
         Ok(())
     }
 
@@ -579,11 +607,9 @@ impl Larder {
         Ok(())
     }
 
-    async fn is_recorded(&self, write: &WriteIntent) -> Result<bool, Fault> {
+    async fn is_recorded(&self, write: &WriteIntent, moved: &str) -> Result<bool, Fault> {
         let record = self.catalog().asset(write.asset_id).await?;
-        Ok(record.is_some_and(|asset| {
-            asset.fingerprint == write.bytes.fingerprint && asset.sha256 == write.bytes.sha256
-        }))
+        Ok(record.is_some_and(|asset| asset.fingerprint == moved && asset.sha256 == write.bytes.sha256))
     }
 }
 

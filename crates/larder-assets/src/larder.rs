@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use larder_catalog::Catalog;
 use larder_core::{Ambient, Code, Fault, FaultKind};
-use larder_store::{Place, Store};
+use larder_store::{Circuit, Place, Store};
 use tokio::time::timeout;
 
 use crate::{
@@ -56,6 +56,8 @@ pub struct Readiness {
     pub catalog: Result<(), Fault>,
     /// The store; without it what is cached is still served.
     pub store: Result<(), Fault>,
+    /// Why the store was last found away, in its own words, if its circuit is open: for operators.
+    pub store_error: Option<String>,
 }
 
 impl Larder {
@@ -138,10 +140,27 @@ impl Larder {
             timeout(ANSWERS_WITHIN, async { self.catalog().buckets().await.map(drop).map_err(Fault::from) }),
             timeout(ANSWERS_WITHIN, self.store_answers()),
         );
+        let mut store = store.unwrap_or_else(|_| silent(Code::BackendUnavailable, "store"));
+        let outage = self.settings().store_circuit.as_ref().and_then(|circuit| circuit.health().outage);
+        if let (Err(fault), Some(outage)) = (&mut store, &outage) {
+            fault.detail = format!("the store has not answered since {}", outage.since);
+            fault.remedy =
+                "it is asked again by itself; uploads that were taken are finished then".to_owned();
+        }
         Readiness {
             catalog: catalog.unwrap_or_else(|_| silent(Code::CatalogUnavailable, "catalogue")),
-            store: store.unwrap_or_else(|_| silent(Code::BackendUnavailable, "store")),
+            store,
+            store_error: outage.map(|outage| outage.last_error),
         }
+    }
+
+    /// Refuses what needs the store, while that is known not to answer: before a body is taken for it.
+    ///
+    /// # Errors
+    /// [`Code::BackendUnavailable`] with the time until it is asked again.
+    pub fn check_store(&self) -> Result<(), Fault> {
+        let refusal = self.settings().store_circuit.as_ref().and_then(Circuit::refusal);
+        refusal.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Nothing lies at the place that is asked for: "not found" is the answer of a store that works.

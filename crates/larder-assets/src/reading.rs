@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use larder_catalog::{AssetRecord, Touched, VariantIdentity, VariantRecord};
-use larder_core::{AssetId, BucketName, Code, Fault, FileType, ObjectKey, Timestamp};
+use larder_core::{AssetId, BucketName, Code, Fault, FaultKind, FileType, ObjectKey, Timestamp};
 use larder_image::Recipe;
 use larder_store::{Body, FileBody, OpenOptions, Opened, Place, Stat};
 use quick_cache::{Weighter, sync::Cache};
@@ -140,6 +140,8 @@ enum Source {
         place: Place,
         opened: Mutex<Opened>,
     },
+    /// The store does not answer. What its record says of the bytes is known all the same.
+    Away(Fault),
 }
 
 impl Readable {
@@ -147,14 +149,26 @@ impl Readable {
     pub fn hot(&self) -> Option<&Bytes> {
         match &self.source {
             Source::Memory(bytes) => Some(bytes),
-            Source::Opened { .. } => None,
+            Source::Opened { .. } | Source::Away(_) => None,
+        }
+    }
+
+    /// The same, if its bytes can be read. Whoever only compares validators needs none: while the store
+    /// does not answer, they are those of the record.
+    ///
+    /// # Errors
+    /// [`Code::BackendUnavailable`].
+    pub fn at_hand(self) -> Result<Self, Fault> {
+        match self.source {
+            Source::Away(fault) => Err(fault),
+            source => Ok(Self { source, ..self }),
         }
     }
 
     /// The file that holds the bytes, for a server in front that sends files by itself.
     pub fn local_path(&self) -> Option<PathBuf> {
         match &self.source {
-            Source::Memory(_) => None,
+            Source::Memory(_) | Source::Away(_) => None,
             Source::Opened { larder, place, .. } => larder.store().local_path(place),
         }
     }
@@ -168,6 +182,7 @@ impl Readable {
         let range = range.unwrap_or(0..self.size_bytes);
         match &self.source {
             Source::Memory(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
+            Source::Away(fault) => Err(fault.clone()),
             Source::Opened { larder, place, opened } => {
                 let fingerprint = {
                     let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,7 +202,7 @@ impl Readable {
                 };
                 let again = larder.store().open(place, OpenOptions { range: Some(range) }).await?;
                 if again.stat.fingerprint == fingerprint {
-                    Ok(again.body)
+                    Ok(again.exact().body)
                 } else {
                     Err(Fault::new(Code::Conflict, "the asset was replaced while it was read")
                         .remedy("read it again"))
@@ -203,6 +218,7 @@ impl Readable {
     pub async fn into_body(self) -> Result<Body, Fault> {
         match self.source {
             Source::Memory(bytes) => Ok(Body::Bytes(bytes)),
+            Source::Away(fault) => Err(fault),
             Source::Opened { opened, .. } => {
                 Ok(opened.into_inner().unwrap_or_else(PoisonError::into_inner).body)
             }
@@ -295,7 +311,7 @@ impl Larder {
             file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
             version: variant_version(&asset.sha256, &digest),
         };
-        let read = self.read_bytes(&bucket, &variant.place, &variant.fingerprint, head).await;
+        let read = self.read_bytes(&bucket, &(&*variant).into(), head).await;
         if let Err(fault) = &read
             && fault.code == Code::StoredBytesCorrupt
         {
@@ -333,13 +349,13 @@ impl Larder {
     }
 
     async fn read_asset(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
-        match self.read_bytes(bucket, &asset.place, &asset.fingerprint, head_of(asset)).await {
+        match self.read_bytes(bucket, &asset.into(), head_of(asset)).await {
             Ok(readable) => Ok(readable),
             Err(fault) if fault.code == Code::StoredBytesCorrupt => {
                 // Replaced or deleted since the record was read: once more with the newest record.
                 self.record_cache().forget(&asset.bucket, &asset.key);
                 let newest = self.remembered_asset(&asset.bucket, &asset.key).await?;
-                match self.read_bytes(bucket, &newest.place, &newest.fingerprint, head_of(&newest)).await {
+                match self.read_bytes(bucket, &(&*newest).into(), head_of(&newest)).await {
                     Err(fault) if fault.code == Code::StoredBytesCorrupt => {
                         self.read_changed(bucket, &newest).await
                     }
@@ -350,34 +366,46 @@ impl Larder {
         }
     }
 
-    /// Reads bytes whose fingerprint is the record's.
+    /// Reads bytes whose fingerprint is the record's. Where the store does not answer, what the record says
+    /// of them is all there is.
     async fn read_bytes(
         &self,
         bucket: &Arc<Bucket>,
-        at: &str,
-        fingerprint: &str,
+        recorded: &Recorded<'_>,
         head: Head,
     ) -> Result<Readable, Fault> {
-        let hot = HotBytes::key(at, fingerprint);
+        let hot = HotBytes::key(recorded.place, recorded.fingerprint);
         if let Some(bytes) = self.hot_bytes().0.get(&hot) {
             return Ok(head.readable(bucket, bytes.len() as u64, Source::Memory(bytes)));
         }
-        let at = place(at)?;
+        match self.open_recorded(recorded, hot).await {
+            Ok((size_bytes, source)) => Ok(head.readable(bucket, size_bytes, source)),
+            Err(fault) if fault.kind() == FaultKind::Unavailable => {
+                Ok(head.readable(bucket, recorded.size_bytes, Source::Away(fault)))
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn open_recorded(&self, recorded: &Recorded<'_>, hot: String) -> Result<(u64, Source), Fault> {
+        let at = place(recorded.place)?;
         let opened = match self.store().open(&at, OpenOptions::default()).await {
             Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
-            opened => opened?,
+            opened => opened?.exact(),
         };
-        if opened.stat.fingerprint.as_str() != fingerprint {
+        if opened.stat.fingerprint.as_str() != recorded.fingerprint {
             return Err(changed(&at));
         }
         let size_bytes = opened.stat.size_bytes;
         if size_bytes > HOT_FILE_BYTES {
-            let source = Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) };
-            return Ok(head.readable(bucket, size_bytes, source));
+            return Ok((
+                size_bytes,
+                Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) },
+            ));
         }
         let bytes = opened.body.read_all(HOT_FILE_BYTES).await?;
         self.hot_bytes().0.insert(hot, bytes.clone());
-        Ok(head.readable(bucket, size_bytes, Source::Memory(bytes)))
+        Ok((size_bytes, Source::Memory(bytes)))
     }
 
     /// The bytes at an asset's place are not those of its newest record: somebody wrote there
@@ -389,9 +417,9 @@ impl Larder {
             Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
             opened => opened?,
         };
-        let sha256 = self.digest(opened.body).await?;
+        let sha256 = self.digest(opened.exact().body).await?;
         tracing::warn!(bucket = %asset.bucket, key = %asset.key, "the stored bytes are not those of the record");
-        let opened = self.store().open(&at, OpenOptions::default()).await?;
+        let opened = self.store().open(&at, OpenOptions::default()).await?.exact();
         let Stat { size_bytes, modified, .. } = opened.stat.clone();
         let head = Head {
             etag: etag(&sha256),
@@ -410,7 +438,8 @@ impl Larder {
         ))
     }
 
-    async fn digest(&self, body: Body) -> Result<String, Fault> {
+    /// The SHA-256 of a body, in hex.
+    pub(crate) async fn digest(&self, body: Body) -> Result<String, Fault> {
         let mut stream = body.into_stream();
         let mut hasher = Sha256::new();
         while let Some(chunk) = futures::TryStreamExt::try_next(&mut stream).await.map_err(|error| {
@@ -424,10 +453,14 @@ impl Larder {
     /// A copy of an original without its metadata; small ones are kept in memory by their bytes'
     /// identity.
     async fn stripped(&self, asset: &AssetRecord, original: Readable) -> Result<Readable, Fault> {
+        let etag = format!("\"{}-stripped\"", original.etag.trim_matches('"'));
         let hot = HotBytes::key(&format!("stripped:{}", asset.place), &asset.fingerprint);
         let bytes = match self.hot_bytes().0.get(&hot) {
             Some(bytes) => bytes,
             None => {
+                if matches!(original.source, Source::Away(_)) {
+                    return Ok(Readable { etag, ..original });
+                }
                 // Room for the copy first, since it is held for as long as the client takes; then a
                 // slot, then memory for original and copy, and only then the original.
                 let size_bytes = original.size_bytes;
@@ -460,7 +493,6 @@ impl Larder {
                 bytes
             }
         };
-        let etag = format!("\"{}-stripped\"", original.etag.trim_matches('"'));
         Ok(Readable { etag, size_bytes: bytes.len() as u64, source: Source::Memory(bytes), ..original })
     }
 
@@ -489,6 +521,25 @@ struct Copy {
 impl AsRef<[u8]> for Copy {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// What a record says of stored bytes.
+struct Recorded<'a> {
+    place: &'a str,
+    fingerprint: &'a str,
+    size_bytes: u64,
+}
+
+impl<'a> From<&'a AssetRecord> for Recorded<'a> {
+    fn from(asset: &'a AssetRecord) -> Self {
+        Self { place: &asset.place, fingerprint: &asset.fingerprint, size_bytes: asset.size_bytes }
+    }
+}
+
+impl<'a> From<&'a VariantRecord> for Recorded<'a> {
+    fn from(variant: &'a VariantRecord) -> Self {
+        Self { place: &variant.place, fingerprint: &variant.fingerprint, size_bytes: variant.size_bytes }
     }
 }
 

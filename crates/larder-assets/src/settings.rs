@@ -6,6 +6,7 @@ use larder_core::limits::{
     BATCH_ITEMS_MAX, HISTORY_LIFE, IDEMPOTENCY_LIFE, ImageLimits, SIGNED_URL_LIFE, SIGNED_URL_LIFE_MAX,
     UPLOAD_BYTES_MAX, UPLOAD_LIFE,
 };
+use larder_store::Circuit;
 use url::Url;
 
 use crate::{net::ImportSettings, secrets::Secrets};
@@ -22,6 +23,9 @@ pub struct Settings {
     pub admin_key: Option<String>,
     /// Name of the store in records.
     pub store_name: String,
+    /// The circuit of a store that has one ([`BreakerStore`](larder_store::BreakerStore)): while it is open,
+    /// uploads are refused before their bytes are taken.
+    pub store_circuit: Option<Circuit>,
     /// Largest upload in bytes, whatever a bucket says.
     pub upload_bytes_max: u64,
     /// Limits of the process. A bucket's own limits hold as well, whichever is lower.
@@ -62,6 +66,7 @@ impl Settings {
             secrets,
             admin_key: None,
             store_name: "local".to_owned(),
+            store_circuit: None,
             upload_bytes_max: UPLOAD_BYTES_MAX,
             image: ImageLimits::default(),
             variants_at_upload: true,

@@ -1,7 +1,7 @@
 //! What went wrong, in the form in which it reaches a caller: a stable code, the cause and the
 //! remedy.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,8 @@ codes! {
     RequestTimeout = "request_timeout", Invalid;
     /// Too much work waits; nothing was dropped.
     BacklogFull = "backlog_full", Unavailable;
+    /// The store does not let this process do what it needs; an operator has to.
+    BackendDenied = "backend_denied", Unavailable;
     /// The store does not answer.
     BackendUnavailable = "backend_unavailable", Unavailable;
     /// The catalogue does not answer.
@@ -182,6 +184,10 @@ pub struct Fault {
     /// What to do about it; empty where nothing but trying again remains.
     #[serde(default)]
     pub remedy: String,
+    /// When trying again may help, where that is known: a store said so, or is left alone until then. Not
+    /// stored: it counts from the moment at which the fault arose.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
     /// The technical cause, for the log.
     #[source]
     #[serde(skip)]
@@ -191,13 +197,20 @@ pub struct Fault {
 impl Fault {
     /// A fault of the given code whose `detail` names the thing and the cause.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), remedy: String::new(), source: None }
+        Self { code, detail: detail.into(), remedy: String::new(), retry_after: None, source: None }
     }
 
     /// Adds what the caller can do: which limit, variable or permission to change.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
+        self
+    }
+
+    /// Adds after which time trying again may help.
+    #[must_use]
+    pub fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
         self
     }
 
@@ -217,16 +230,28 @@ impl Fault {
     pub fn kind(&self) -> FaultKind {
         self.code.kind()
     }
+
+    /// Whether it lasts until somebody does something about it: gives a permission, makes room.
+    pub fn needs_an_operator(&self) -> bool {
+        matches!(self.code, Code::BackendDenied | Code::StorageFull)
+    }
 }
 
 impl Clone for Fault {
     /// Copies what a caller may see; the source stays with the original.
     fn clone(&self) -> Self {
-        Self { code: self.code, detail: self.detail.clone(), remedy: self.remedy.clone(), source: None }
+        Self {
+            code: self.code,
+            detail: self.detail.clone(),
+            remedy: self.remedy.clone(),
+            retry_after: self.retry_after,
+            source: None,
+        }
     }
 }
 
 impl PartialEq for Fault {
+    /// What is stored of both is equal.
     fn eq(&self, other: &Self) -> bool {
         (self.code, &self.detail, &self.remedy) == (other.code, &other.detail, &other.remedy)
     }

@@ -3,6 +3,7 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 use larder_core::{Code, Fault, FaultKind};
+use larder_store::CircuitOpen;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -109,7 +110,12 @@ fn answer(code: Code) -> Answer {
         }
         Code::RequestTimeout => (S::REQUEST_TIMEOUT, "Request too slow", "send the request again, faster"),
         Code::BacklogFull => (S::TOO_MANY_REQUESTS, "Too much work waits", "try again later"),
-        Code::BackendUnavailable => (S::SERVICE_UNAVAILABLE, "Store unavailable", "try again later"),
+        Code::BackendDenied => (
+            S::INTERNAL_SERVER_ERROR,
+            "Backend denies access",
+            "give larder the permission that it lacks in the store",
+        ),
+        Code::BackendUnavailable => (S::SERVICE_UNAVAILABLE, "Backend unavailable", "try again later"),
         Code::CatalogUnavailable => (S::SERVICE_UNAVAILABLE, "Catalogue unavailable", "try again later"),
         Code::StorageFull => (S::INSUFFICIENT_STORAGE, "Storage full", "free some room on the store"),
         Code::ShuttingDown => (S::SERVICE_UNAVAILABLE, "Shutting down", "try again"),
@@ -124,17 +130,24 @@ fn answer(code: Code) -> Answer {
     Answer { status, title, remedy }
 }
 
-/// When a caller may try again, in seconds: soon where one request holds up another, later where a
-/// machine or a queue must recover first.
-fn retry_after(code: Code) -> Option<u32> {
-    match (code, code.kind()) {
-        (Code::IdempotencyKeyInUse, _) => Some(1),
-        (Code::BacklogFull, _) => Some(10),
-        // Room does not come by itself.
-        (Code::StorageFull, _) => None,
-        (_, FaultKind::Unavailable) => Some(5),
-        _ => None,
-    }
+/// Longest wait in seconds that a client is told: a store that asks for more is tried again all the same.
+const RETRY_AFTER_MAX: u64 = 300;
+
+/// When a caller may try again, in seconds (RFC 9110, section 10.2.3): when the fault itself knows; else
+/// soon where one request holds up another, later where a machine or a queue must recover first.
+fn retry_after(fault: &Fault) -> Option<u64> {
+    let usual = match (fault.code, fault.kind()) {
+        (Code::IdempotencyKeyInUse, _) => 1,
+        (Code::BacklogFull, _) => 10,
+        // Neither room nor a permission comes by itself.
+        (_, FaultKind::Unavailable) if fault.needs_an_operator() => return None,
+        (_, FaultKind::Unavailable) => 5,
+        _ => return None,
+    };
+    Some(fault.retry_after.map_or(usual, |wait| {
+        let rounded_up = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        rounded_up.clamp(1, RETRY_AFTER_MAX)
+    }))
 }
 
 /// One mistake in a JSON body.
@@ -213,7 +226,7 @@ impl Problem {
         // An error must never outlive its cause in somebody's cache.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(seconds) = retry_after(self.fault.code) {
+        if let Some(seconds) = retry_after(&self.fault) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         match self.fault.code {
@@ -259,6 +272,11 @@ pub(crate) fn describe(fault: &Fault) -> Value {
 
 fn log(fault: &Fault, status: StatusCode, request_id: &str) {
     let source = causes(fault);
+    if CircuitOpen::is_cause_of(fault) {
+        // The log was told when the circuit opened.
+        tracing::debug!(request_id, code = %fault.code, detail = fault.detail, source, "request refused");
+        return;
+    }
     match status.is_server_error() {
         true => {
             tracing::error!(request_id, code = %fault.code, detail = fault.detail, source, "request failed")
@@ -307,10 +325,23 @@ mod tests {
     #[test]
     fn what_may_be_repeated_says_when() {
         for code in Code::ALL {
-            let seconds = retry_after(*code);
+            let seconds = retry_after(&Fault::new(*code, "x"));
             let repeatable = matches!(answer(*code).status.as_u16(), 429 | 503);
             assert_eq!(seconds.is_some(), repeatable || *code == Code::IdempotencyKeyInUse, "{code}");
         }
+    }
+
+    #[test]
+    fn what_the_store_said_of_its_return_is_handed_on_within_bounds() {
+        let away = |wait| Fault::new(Code::BackendUnavailable, "away").retry_after(Some(wait));
+        let told = |millis| retry_after(&away(std::time::Duration::from_millis(millis)));
+        assert_eq!(told(0), Some(1));
+        assert_eq!(told(7_000), Some(7));
+        assert_eq!(told(7_001), Some(8));
+        assert_eq!(told(86_400_000), Some(300));
+        let answer = Problem::from(away(std::time::Duration::from_secs(9))).into_response("/x", "1");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "9");
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Body {
 fn read_error(source: BoxError) -> Error {
     match source.downcast::<Error>() {
         Ok(error) => *error,
-        Err(source) => Error::Unavailable { place: "an open body".to_owned(), source },
+        Err(source) => Error::unavailable("an open body", source),
     }
 }
 

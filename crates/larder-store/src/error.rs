@@ -1,6 +1,6 @@
 //! What can go wrong in a store, by what the caller can do about it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use larder_core::{Code, Fault};
 
@@ -65,6 +65,8 @@ pub enum Error {
     Unavailable {
         /// What the operation was about.
         place: String,
+        /// When it may answer again, if the store said so or is left alone until then.
+        retry_after: Option<Duration>,
         /// What the store said.
         #[source]
         source: BoxError,
@@ -118,6 +120,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// A store that does not answer, and does not say until when.
+    pub fn unavailable(place: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { place: place.into(), retry_after: None, source: source.into() }
+    }
+
+    /// Adds to [`Unavailable`](Self::Unavailable) when the store may answer again; leaves others as they
+    /// are.
+    #[must_use]
+    pub fn retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        if let Self::Unavailable { retry_after, .. } = &mut self {
+            *retry_after = wait.into();
+        }
+        self
+    }
+
     /// The kind of the error as a short word, for metrics and logs.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -148,6 +165,10 @@ impl From<Error> for Fault {
     /// itself.
     fn from(error: Error) -> Self {
         let detail = error.to_string();
+        let retry_after = match &error {
+            Error::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        };
         let (code, remedy) = match error {
             Error::Body(source) => return fault_of_body(source),
             Error::Refused { remedy, source, .. } => {
@@ -166,17 +187,17 @@ impl From<Error> for Fault {
             ),
             Error::Unavailable { .. } => (Code::BackendUnavailable, "try again later"),
             Error::Denied { path: Some(_), .. } => (
-                Code::BackendUnavailable,
+                Code::BackendDenied,
                 "give the user that runs larder read and write permission on the folder (chown, chmod, a mount that is \
                  not read-only), without symbolic links or mounts below it; or choose another one with LARDER_DATA_DIR",
             ),
             Error::Denied { path: None, .. } => {
-                (Code::BackendUnavailable, "give larder's credentials the permission it lacks")
+                (Code::BackendDenied, "give larder's credentials the permission that they lack")
             }
             Error::Corrupt { .. } => (Code::StoredBytesCorrupt, "restore the file from a backup"),
             Error::Internal { .. } => (Code::Internal, "report this with the log"),
         };
-        let fault = Self::new(code, detail).remedy(remedy);
+        let fault = Self::new(code, detail).remedy(remedy).retry_after(retry_after);
         match error {
             Error::Full { source, .. }
             | Error::Unavailable { source, .. }
@@ -213,8 +234,10 @@ mod tests {
 
     #[test]
     fn a_copy_out_of_a_failing_store_is_that_stores_failure() {
-        let inner = Error::Unavailable { place: "a".into(), source: "gone".into() };
-        assert_eq!(Fault::from(Error::Body(Box::new(inner))).code, Code::BackendUnavailable);
+        let wait = Duration::from_secs(7);
+        let inner = Error::unavailable("a", "gone").retry_after(wait);
+        let fault = Fault::from(Error::Body(Box::new(inner)));
+        assert_eq!((fault.code, fault.retry_after), (Code::BackendUnavailable, Some(wait)));
     }
 
     #[test]

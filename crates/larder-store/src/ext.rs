@@ -52,7 +52,7 @@ pub trait StoreExt: Store {
     /// # Errors
     /// As [`Store::open`]; [`Error::Invalid`] if there are more than `limit_bytes`.
     async fn read_all(&self, place: &Place, limit_bytes: u64) -> Result<Bytes> {
-        self.open(place, OpenOptions::default()).await?.body.read_all(limit_bytes).await
+        self.open(place, OpenOptions::default()).await?.exact().body.read_all(limit_bytes).await
     }
 
     /// Removes everything whose place begins with `prefix` (bytewise: end it with a slash to mean a

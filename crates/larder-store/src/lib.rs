@@ -2,7 +2,8 @@
 //!
 //! [`Store`] has few methods, each atomic and durable as its documentation says; [`StoreExt`] adds
 //! the conveniences. [`LocalStore`] keeps plain files under a folder, [`MemoryStore`] keeps bytes
-//! for tests, [`MeteredStore`] is a store around a store that counts what passes. Nothing here
+//! for tests. [`MeteredStore`] is a store around a store that counts what passes, [`BreakerStore`] one
+//! that leaves a store alone while it does not answer. Nothing here
 //! knows of assets or records: a [`Place`] is just where bytes lie.
 //!
 //! ```
@@ -17,7 +18,9 @@
 //! ```
 
 mod body;
+mod breaker;
 mod error;
+mod exact;
 mod ext;
 mod listing;
 mod local;
@@ -29,6 +32,7 @@ mod split;
 mod store;
 
 pub use body::{Body, ByteStream, FileBody, stream_of};
+pub use breaker::{BreakerLimits, BreakerStore, Circuit, CircuitOpen, CircuitState, Health, Outage};
 pub use error::{BoxError, Error, Result};
 pub use ext::StoreExt;
 pub use listing::{Entry, LIST_LIMIT_MAX, ListOptions, Listing};

@@ -146,9 +146,7 @@ impl LocalStore {
         let own_place = place.clone();
         match tokio::task::spawn_blocking(move || step(&shared, &own_place)).await {
             Ok(result) => result,
-            Err(error) if error.is_cancelled() => {
-                Err(Error::Unavailable { place: place.to_string(), source: error.into() })
-            }
+            Err(error) if error.is_cancelled() => Err(Error::unavailable(place.to_string(), error)),
             Err(error) => Err(Error::Internal { place: place.to_string(), source: error.into() }),
         }
     }

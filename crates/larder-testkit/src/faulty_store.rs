@@ -1,167 +1,24 @@
 //! A store around a store that fails when it is told to.
 
+mod cut;
+mod rule;
+
 use std::{
-    future::Future,
+    future::{Future, pending},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
 use larder_store::{
-    Body, BoxError, ByteStream, Capabilities, CopyOptions, Error, ListOptions, Listing, OpenOptions, Opened,
-    Place, PutOptions, RenameOptions, Result, SignedAction, Stat, Store, UnfinishedOptions,
+    Body, ByteStream, Capabilities, CopyOptions, Error, Fingerprint, ListOptions, Listing, OpenOptions,
+    Opened, Place, PutOptions, RenameOptions, Result, SignedAction, Stat, Store, UnfinishedOptions,
 };
 use url::Url;
 
-/// An operation of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of the trait's methods")]
-pub enum Operation {
-    Put,
-    Open,
-    Stat,
-    Settle,
-    List,
-    Remove,
-    Copy,
-    Rename,
-    RemoveUnfinished,
-}
-
-/// As what an operation fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The store does not answer.
-    Unavailable,
-    /// There is no room.
-    Full,
-    /// There is no permission.
-    Denied,
-    /// Something that should not happen.
-    Defect,
-}
-
-impl Failure {
-    fn error(self, place: &str) -> Error {
-        let (place, source) = (place.to_owned(), BoxError::from("a fault made by the test"));
-        match self {
-            Self::Unavailable => Error::Unavailable { place, source },
-            Self::Full => Error::Full { place, source },
-            Self::Denied => Error::Denied { place, path: None, source },
-            Self::Defect => Error::Internal { place, source },
-        }
-    }
-}
-
-/// When in its course an operation fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    Before,
-    AfterBytes(u64),
-    AfterEffect,
-}
-
-/// Which operations fail, and how.
-///
-/// ```
-/// use larder_testkit::faulty_store::{Failure, Operation, Rule};
-/// let second_put_fills_the_disk = Rule::on(Operation::Put).skip(1).times(1).fails(Failure::Full);
-/// ```
-#[derive(Debug, Clone)]
-pub struct Rule {
-    operation: Option<Operation>,
-    place_part: String,
-    skip: u64,
-    times: u64,
-    delay: Duration,
-    when: When,
-    failure: Option<Failure>,
-}
-
-impl Rule {
-    /// Every operation.
-    pub fn on_all() -> Self {
-        Self {
-            operation: None,
-            place_part: String::new(),
-            skip: 0,
-            times: u64::MAX,
-            delay: Duration::ZERO,
-            when: When::Before,
-            failure: None,
-        }
-    }
-
-    /// One kind of operation.
-    pub fn on(operation: Operation) -> Self {
-        Self { operation: Some(operation), ..Self::on_all() }
-    }
-
-    /// Only where the place (of a rename or copy the target, of a list the prefix) contains this.
-    #[must_use]
-    pub fn at(mut self, place_part: impl Into<String>) -> Self {
-        self.place_part = place_part.into();
-        self
-    }
-
-    /// Not the first `count` that match.
-    #[must_use]
-    pub fn skip(mut self, count: u64) -> Self {
-        self.skip = count;
-        self
-    }
-
-    /// Only `count` of them.
-    #[must_use]
-    pub fn times(mut self, count: u64) -> Self {
-        self.times = count;
-        self
-    }
-
-    /// They wait before they begin.
-    #[must_use]
-    pub fn delayed(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// They fail and have changed nothing.
-    #[must_use]
-    pub fn fails(mut self, failure: Failure) -> Self {
-        (self.failure, self.when) = (Some(failure), When::Before);
-        self
-    }
-
-    /// They fail, but what they were to change is changed: the answer got lost.
-    #[must_use]
-    pub fn fails_after_effect(mut self, failure: Failure) -> Self {
-        (self.failure, self.when) = (Some(failure), When::AfterEffect);
-        self
-    }
-
-    /// A put fails when so many bytes came in; an opened body breaks off when so many went out.
-    /// Other operations fail before they begin.
-    #[must_use]
-    pub fn fails_after_bytes(mut self, bytes: u64, failure: Failure) -> Self {
-        (self.failure, self.when) = (Some(failure), When::AfterBytes(bytes));
-        self
-    }
-
-    fn applies(&mut self, operation: Operation, place: &str) -> bool {
-        let matches = self.operation.is_none_or(|own| own == operation) && place.contains(&self.place_part);
-        if !matches || self.times == 0 {
-            return false;
-        }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return false;
-        }
-        self.times -= 1;
-        true
-    }
-}
+use cut::{End, cut};
+use rule::{Effect, When};
+pub use rule::{Failure, Operation, Rule};
 
 /// The handle by which a test controls a [`FaultyStore`] and sees what was asked of it.
 #[derive(Debug, Clone, Default)]
@@ -227,7 +84,7 @@ impl<S: Store> FaultyStore<S> {
     }
 
     /// Applies a rule around an operation that has no body.
-    async fn around<T>(
+    async fn around<T: Answer>(
         &self,
         operation: Operation,
         place: &str,
@@ -235,38 +92,46 @@ impl<S: Store> FaultyStore<S> {
     ) -> Result<T> {
         let rule = self.faults.rule_for(operation, place);
         tokio::time::sleep(rule.delay).await;
-        match (rule.failure, rule.when) {
-            (None, _) => work.await,
-            (Some(failure), When::AfterEffect) => {
+        match rule.effect {
+            Effect::Works | Effect::Truncates(_) => work.await,
+            Effect::WrongFingerprint => Ok(work.await?.with_a_wrong_fingerprint()),
+            Effect::Fails(When::AfterEffect, failure) => {
                 work.await?;
                 Err(failure.error(place))
             }
-            (Some(failure), _) => Err(failure.error(place)),
+            Effect::Fails(_, failure) => Err(failure.error(place)),
+            Effect::Hangs(When::AfterEffect) => {
+                work.await?;
+                pending().await
+            }
+            Effect::Hangs(_) => pending().await,
         }
     }
 }
 
-/// A stream that breaks off with an error after so many bytes, if it is longer.
-fn broken(body: ByteStream, bytes: u64, error: Error) -> ByteStream {
-    let error = BoxError::from(error);
-    stream::try_unfold((body, bytes, Some(error)), |(mut body, rest, mut error)| async move {
-        let Some(chunk) = body.next().await.transpose()? else {
-            return Ok(None);
-        };
-        if rest == 0 && !chunk.is_empty() {
-            return error.take().map_or(Ok(None), Err);
-        }
-        let part = chunk.slice(..chunk.len().min(usize::try_from(rest).unwrap_or(usize::MAX)));
-        if part.len() == chunk.len() {
-            let rest = rest - part.len() as u64;
-            return Ok(Some((part, (body, rest, error))));
-        }
-        // What is left of the chunk makes the next step fail.
-        let left = stream::once(async move { Ok(chunk) }).chain(body).boxed();
-        Ok(Some((part, (left, 0, error))))
-    })
-    .boxed()
+/// What an operation answers, as far as it can be wrong.
+trait Answer: Send + Sized {
+    fn with_a_wrong_fingerprint(self) -> Self {
+        self
+    }
 }
+
+impl Answer for Stat {
+    fn with_a_wrong_fingerprint(mut self) -> Self {
+        self.fingerprint = Fingerprint::new(format!("wrong-{}", self.fingerprint));
+        self
+    }
+}
+
+impl<T: Answer> Answer for Option<T> {
+    fn with_a_wrong_fingerprint(self) -> Self {
+        self.map(T::with_a_wrong_fingerprint)
+    }
+}
+
+impl Answer for Listing {}
+impl Answer for bool {}
+impl Answer for u64 {}
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -290,40 +155,54 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat> {
         let rule = self.faults.rule_for(Operation::Put, place.as_str());
         tokio::time::sleep(rule.delay).await;
-        let Some(failure) = rule.failure else {
-            return self.inner.put(place, body, options).await;
-        };
-        match rule.when {
-            When::Before => {}
-            When::AfterBytes(bytes) => {
-                let body = broken(body, bytes, failure.error(place.as_str()));
-                return match self.inner.put(place, body, options).await {
-                    Err(Error::Body(source)) => {
-                        Err(source.downcast::<Error>().map_or_else(Error::Body, |own| *own))
-                    }
-                    other => other,
-                };
+        let end = match rule.effect {
+            Effect::Works => return self.inner.put(place, body, options).await,
+            Effect::WrongFingerprint => {
+                return Ok(self.inner.put(place, body, options).await?.with_a_wrong_fingerprint());
             }
-            When::AfterEffect => {
+            Effect::Fails(When::Before, failure) => return Err(failure.error(place.as_str())),
+            Effect::Fails(When::AfterEffect, failure) => {
                 self.inner.put(place, body, options).await?;
+                return Err(failure.error(place.as_str()));
             }
+            Effect::Hangs(When::Before) => pending().await,
+            Effect::Hangs(When::AfterEffect) => {
+                self.inner.put(place, body, options).await?;
+                return pending().await;
+            }
+            Effect::Fails(When::AfterBytes(bytes), failure) => {
+                (bytes, End::Error(failure.error(place.as_str())))
+            }
+            Effect::Hangs(When::AfterBytes(bytes)) => (bytes, End::Silence),
+            Effect::Truncates(bytes) => (bytes, End::Early),
+        };
+        match self.inner.put(place, cut(body, end.0, end.1), options).await {
+            Err(Error::Body(source)) => Err(source.downcast::<Error>().map_or_else(Error::Body, |own| *own)),
+            other => other,
         }
-        Err(failure.error(place.as_str()))
     }
 
     async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened> {
         let rule = self.faults.rule_for(Operation::Open, place.as_str());
         tokio::time::sleep(rule.delay).await;
-        let opened = match (rule.failure, rule.when) {
-            (None, _) => return self.inner.open(place, options).await,
-            (Some(_), When::AfterBytes(_)) => self.inner.open(place, options).await?,
-            (Some(failure), _) => return Err(failure.error(place.as_str())),
+        let (bytes, end) = match rule.effect {
+            Effect::Works => return self.inner.open(place, options).await,
+            Effect::WrongFingerprint => {
+                let opened = self.inner.open(place, options).await?;
+                return Ok(Opened { stat: opened.stat.with_a_wrong_fingerprint(), ..opened });
+            }
+            Effect::Fails(When::Before | When::AfterEffect, failure) => {
+                return Err(failure.error(place.as_str()));
+            }
+            Effect::Hangs(When::Before | When::AfterEffect) => pending().await,
+            Effect::Fails(When::AfterBytes(bytes), failure) => {
+                (bytes, End::Error(failure.error(place.as_str())))
+            }
+            Effect::Hangs(When::AfterBytes(bytes)) => (bytes, End::Silence),
+            Effect::Truncates(bytes) => (bytes, End::Early),
         };
-        let (Some(failure), When::AfterBytes(bytes)) = (rule.failure, rule.when) else {
-            return Ok(opened);
-        };
-        let body = broken(opened.body.into_stream(), bytes, failure.error(place.as_str()));
-        Ok(Opened { body: Body::Stream(body), ..opened })
+        let opened = self.inner.open(place, options).await?;
+        Ok(Opened { body: Body::Stream(cut(opened.body.into_stream(), bytes, end)), ..opened })
     }
 
     async fn stat(&self, place: &Place) -> Result<Stat> {
@@ -358,6 +237,9 @@ impl<S: Store> Store for FaultyStore<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures::{StreamExt, TryStreamExt};
     use larder_store::{MemoryStore, StoreExt};
 
     use super::*;
@@ -411,5 +293,43 @@ mod tests {
         assert!(matches!(store.stat(&place).await, Err(Error::Unavailable { .. })));
         faults.mend();
         assert!(matches!(store.stat(&place).await, Err(Error::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_truncated_body_ends_as_if_it_were_whole_in_both_directions() {
+        let (store, faults, place) = faulty();
+        faults.add(Rule::on(Operation::Put).times(1).truncates_after_bytes(4));
+        let stat = store.put_bytes(&place, "12345", PutOptions::default()).await.unwrap();
+        assert_eq!(stat.size_bytes, 4);
+        faults.add(Rule::on(Operation::Open).truncates_after_bytes(3));
+        let opened = store.open(&place, OpenOptions::default()).await.unwrap();
+        assert_eq!(opened.range, 0..4);
+        assert_eq!(opened.body.read_all(10).await.unwrap(), "123");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_never_ends() {
+        let hour = Duration::from_secs(3_600);
+        let (store, faults, place) = faulty();
+        store.put_bytes(&place, "12345", PutOptions::default()).await.unwrap();
+        faults.add(Rule::on(Operation::Stat).hangs());
+        faults.add(Rule::on(Operation::Open).hangs_after_bytes(2));
+        faults.add(Rule::on(Operation::Remove).hangs_after_effect());
+        assert!(tokio::time::timeout(hour, store.stat(&place)).await.is_err());
+        let mut body = store.open(&place, OpenOptions::default()).await.unwrap().body.into_stream();
+        assert_eq!(body.try_next().await.unwrap().unwrap(), "12");
+        assert!(tokio::time::timeout(hour, body.next()).await.is_err());
+        assert!(tokio::time::timeout(hour, store.remove(&place)).await.is_err());
+        faults.mend();
+        assert!(!store.exists(&place).await.unwrap(), "the removal had its effect");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_fingerprint_is_in_the_answer_alone() {
+        let (store, faults, place) = faulty();
+        let put = store.put_bytes(&place, "12345", PutOptions::default()).await.unwrap();
+        faults.add(Rule::on(Operation::Stat).times(1).answers_a_wrong_fingerprint());
+        assert_ne!(store.stat(&place).await.unwrap().fingerprint, put.fingerprint);
+        assert_eq!(store.stat(&place).await.unwrap().fingerprint, put.fingerprint);
     }
 }

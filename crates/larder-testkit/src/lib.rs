@@ -1,6 +1,7 @@
 //! What tests share: contract suites that every implementation passes, starters for real servers,
 //! and generated fixtures. For tests only.
 
+pub mod copying_store;
 pub mod faulty_store;
 pub mod fixtures;
 pub mod postgres;

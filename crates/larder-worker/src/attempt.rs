@@ -8,7 +8,8 @@ use larder_assets::{
     jobs::{Ended, JobContext, JobKind},
 };
 use larder_catalog::{Backoff, Claim, Class, JobState, Retry};
-use larder_core::{Code, Fault, FaultKind};
+use larder_core::{Ambient, Code, Fault, FaultKind};
+use larder_store::CircuitOpen;
 use tokio_util::sync::CancellationToken;
 
 /// How long a claim lasts without a heartbeat.
@@ -23,6 +24,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// that anybody waits once it is back.
 const UNAVAILABLE: Backoff =
     Backoff { base: Duration::from_secs(2), factor: 2, cap: Duration::from_secs(60) };
+
+/// Longest wait that a store may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Runs a claimed job to its end. Whatever happens inside ends this job only.
 pub(crate) async fn run(larder: &Larder, claim: Claim, stopping: &CancellationToken) {
@@ -99,8 +103,7 @@ async fn fail(
     let retry = match fault.kind() {
         FaultKind::Unavailable if stopping => Retry::AtWithoutAttempt(now),
         FaultKind::Unavailable => {
-            let wait = UNAVAILABLE.wait(times_given_back(claim) + 1, larder.ambient());
-            Retry::AtWithoutAttempt(now.plus(wait))
+            Retry::AtWithoutAttempt(now.plus(wait(&fault, times_given_back(claim), larder.ambient())))
         }
         FaultKind::Invalid if fault.code == Code::Cancelled => Retry::Cancelled,
         FaultKind::Invalid | FaultKind::NotFound => Retry::Dead,
@@ -110,6 +113,13 @@ async fn fail(
         }
     };
     match fault.kind() {
+        // The log was told when the circuit opened.
+        FaultKind::Unavailable if CircuitOpen::is_cause_of(&fault) => {
+            tracing::debug!(job = %claim.job.id, kind = kind.name, %fault, "a job waits")
+        }
+        FaultKind::Unavailable if fault.needs_an_operator() => {
+            tracing::warn!(job = %claim.job.id, kind = kind.name, %fault, remedy = fault.remedy, "a job waits")
+        }
         FaultKind::Unavailable => {
             tracing::info!(job = %claim.job.id, kind = kind.name, %fault, "a job waits")
         }
@@ -129,6 +139,18 @@ async fn fail(
         }
         _ => Ok("retried"),
     }
+}
+
+/// How long a job waits for what does not answer. A store that says when it will be there is not asked
+/// before; a little later, so that not all jobs come at the same moment. What lasts until an operator does
+/// something is not asked sooner than the longest wait.
+fn wait(fault: &Fault, times_given_back: u32, ambient: &Ambient) -> Duration {
+    if fault.needs_an_operator() {
+        return UNAVAILABLE.cap;
+    }
+    let own = UNAVAILABLE.wait(times_given_back + 1, ambient);
+    let told = fault.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+    own.max(told + told.mul_f64(ambient.random_unit() / 4.0))
 }
 
 /// How often the job was given back before, without an attempt being counted.

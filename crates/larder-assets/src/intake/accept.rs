@@ -40,14 +40,14 @@ impl Larder {
     /// its job. When this returns, bytes and record are durable.
     ///
     /// # Errors
-    /// Those of [`Larder::stage`] and [`Larder::accept_staged`].
+    /// Those of [`Larder::check_room`], [`Larder::stage`] and [`Larder::accept_staged`].
     pub async fn accept(
         &self,
         incoming: Incoming,
         body: ByteStream,
         idempotency: Option<&Idempotency>,
     ) -> Result<Accepted, Fault> {
-        self.check_backlog(&*self.bucket(&incoming.bucket).await?).await?;
+        self.check_room(&incoming.bucket).await?;
         let staged = self.stage(&incoming, body).await?;
         self.accept_staged(incoming, staged, idempotency).await
     }
@@ -93,11 +93,13 @@ impl Larder {
         .await
     }
 
-    /// Refuses an upload before its bytes are taken, if too many wait in the bucket already.
+    /// Refuses an upload before its bytes are taken, if too many wait in the bucket already, or if the
+    /// store is known not to answer.
     ///
     /// # Errors
-    /// [`Code::BacklogFull`], [`Code::BucketNotFound`].
+    /// [`Code::BacklogFull`], [`Code::BucketNotFound`], [`Code::BackendUnavailable`].
     pub async fn check_room(&self, bucket: &BucketName) -> Result<(), Fault> {
+        self.check_store()?;
         self.check_backlog(&*self.bucket(bucket).await?).await
     }
 
@@ -137,7 +139,7 @@ impl Larder {
         let from = bytes.size_bytes.saturating_sub(polyglot::TAIL_BYTES as u64);
         let options = OpenOptions { range: Some(from..bytes.size_bytes) };
         let opened = self.store().open(&bytes.place, options).await?;
-        Ok(opened.body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
+        Ok(opened.exact().body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
     }
 
     async fn refuse_taken(&self, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {

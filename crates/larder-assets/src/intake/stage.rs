@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use larder_core::{Code, Fault, file_type::SNIFF_BYTES, text::display_bytes};
-use larder_store::{ByteStream, Fingerprint, Place, PutOptions, Store};
+use larder_store::{ByteStream, CircuitOpen, Fingerprint, Place, PutOptions, Store};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
@@ -105,7 +105,8 @@ pub async fn stage(
         md5: hex::encode(tally.md5.finalize()),
         head: tally.head,
     };
-    if let Err(fault) = check_against(&staged, expected) {
+    if let Err(fault) = check_stored(stat.size_bytes, &staged).and_then(|()| check_against(&staged, expected))
+    {
         discard(store, &staged.place).await;
         return Err(fault);
     }
@@ -114,7 +115,9 @@ pub async fn stage(
 
 /// Removes staged bytes; a failure is only logged, since the sweep removes what stays behind.
 pub async fn discard(store: &dyn Store, place: &Place) {
-    if let Err(error) = store.remove(place).await {
+    if let Err(error) = store.remove(place).await
+        && !CircuitOpen::is_cause_of(&error)
+    {
         tracing::warn!(%place, %error, "staged bytes could not be removed; the sweep will");
     }
 }
@@ -145,6 +148,15 @@ impl Tally {
         self.head.extend_from_slice(&chunk[..wanted]);
         Ok(())
     }
+}
+
+/// What a store kept less of than it was given is no copy of the file, whatever it answered.
+fn check_stored(stored_bytes: u64, staged: &Staged) -> Result<(), Fault> {
+    if stored_bytes == staged.size_bytes {
+        return Ok(());
+    }
+    let detail = format!("the store kept {stored_bytes} of the {} bytes that it was sent", staged.size_bytes);
+    Err(Fault::new(Code::BackendUnavailable, detail).remedy("send the file again"))
 }
 
 fn check_against(staged: &Staged, expected: &Expected) -> Result<(), Fault> {

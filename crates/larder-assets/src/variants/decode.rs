@@ -47,7 +47,7 @@ impl Larder {
                 .remedy("ask again"));
         }
         let limit = opened.stat.size_bytes;
-        let bytes = opened.body.read_all(limit).await?;
+        let bytes = opened.exact().body.read_all(limit).await?;
         let limits = self.settings().image.lower(&limits);
         let (bytes, recipes, inspection, memory_bytes) = self
             .pixels()

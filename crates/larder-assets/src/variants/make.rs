@@ -259,7 +259,13 @@ impl Larder {
         }
         fail_point::reached("variants.staged");
         let (stat, bytes) = match put {
-            Ok(stat) => (stat, bytes),
+            Ok(stat) if stat.size_bytes == bytes.len() as u64 => (stat, bytes),
+            Ok(stat) => {
+                self.store().remove(&at).await?;
+                let detail =
+                    format!("the store kept {} of the {} bytes of {at}", stat.size_bytes, bytes.len());
+                return Err(Fault::new(Code::BackendUnavailable, detail));
+            }
             Err(larder_store::Error::Precondition { .. }) => self.found_at(&at).await?,
             Err(error) => return Err(error.into()),
         };
@@ -280,7 +286,7 @@ impl Larder {
     async fn found_at(&self, at: &Place) -> Result<(Stat, Bytes), Fault> {
         let opened = self.store().open(at, Default::default()).await?;
         let stat = opened.stat.clone();
-        Ok((stat, opened.body.read_all(self.settings().upload_bytes_max).await?))
+        Ok((stat, opened.exact().body.read_all(self.settings().upload_bytes_max).await?))
     }
 
     /// Records how the making of variants ended and completes the asset, the upload that waits and

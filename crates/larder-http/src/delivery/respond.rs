@@ -62,6 +62,7 @@ pub(crate) async fn respond(context: &Context, parts: &Parts, readable: Readable
             Ok(response)
         }
         Verdict::Proceed { range_holds } => {
+            let readable = readable.at_hand()?;
             let wanted = match parts.headers.get(header::RANGE) {
                 // Ranges are defined for GET alone (RFC 9110, section 14.2).
                 Some(value) if range_holds && parts.method == Method::GET => {

@@ -74,6 +74,7 @@ pub(super) async fn take(
     wait: Option<Duration>,
 ) -> Outcome {
     permit(&call, &said)?;
+    call.larder().check_store()?;
     let files_max = call.larder().settings().batch_items_max;
     let gate = Gate::default();
     let mut form = Multipart::new(gate.guard(byte_stream(call.take_body())), boundary);

@@ -27,7 +27,8 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Whether it can serve",
         detail: "503 while the catalogue does not answer or the process stops. A store that does not answer makes it \
                  `degraded` only: what is in memory is still served, and taking every process out of rotation would \
-                 not bring the store back.",
+                 not bring the store back. Why a store was last found away, in its own words, is told to a key with \
+                 `admin` and to a peer on this machine that is no proxy.",
         replies: &[replies(200, "it can", ready), replies(503, "it can't", ready)],
         ..Route::new("GET", "/readyz", "readiness", |call| Box::pin(readiness(call)))
     },
@@ -50,6 +51,7 @@ fn ready() -> Value {
         ("status", schema::one_of(&["ok", "degraded", "unavailable"]), Need::Always),
         ("catalog", schema::or_null(schema::named("Problem")), Need::Always),
         ("store", schema::or_null(schema::named("Problem")), Need::Always),
+        ("store_error", schema::or_null(schema::text()), Need::Maybe),
         ("stopping", schema::boolean(), Need::Always),
     ])
 }
@@ -68,20 +70,31 @@ async fn readiness(call: Call) -> Outcome {
         (Ok(()), Ok(())) => ("ok", StatusCode::OK),
     };
     let part = |outcome: &Result<(), Fault>| outcome.as_ref().err().map(problem::describe);
-    let body = json!({
+    let mut body = json!({
         "status": status,
         "catalog": part(&parts.catalog),
         "store": part(&parts.store),
         "stopping": stopping,
     });
+    if let Some(error) = parts.store_error
+        && sees_figures(&call).await.is_ok()
+    {
+        body["store_error"] = Value::from(error);
+    }
     Ok(json_answer(code, &body))
 }
 
-async fn metrics(call: Call) -> Outcome {
-    if !loopback::is_direct(call.context.peer, &call.parts) {
-        let caller = auth::identify(&call.context, &call.parts).await?;
-        caller.principal.may(Action::Admin, None, None)?;
+/// Refuses whoever is neither an administrator nor a process of this machine.
+async fn sees_figures(call: &Call) -> Result<(), Fault> {
+    if loopback::is_direct(call.context.peer, &call.parts) {
+        return Ok(());
     }
+    let caller = auth::identify(&call.context, &call.parts).await?;
+    caller.principal.may(Action::Admin, None, None)
+}
+
+async fn metrics(call: Call) -> Outcome {
+    sees_figures(&call).await?;
     let text = observe::render()
         .ok_or_else(|| Fault::internal("another recorder of metrics was installed in this process"))?;
     let mut response = http::Response::new(ResponseBody::full(text));

@@ -19,7 +19,7 @@ use larder_assets::{
 use larder_catalog::{Catalog, Claim, Class, Retry, Target};
 use larder_core::{Ambient, FaultKind};
 use larder_http::{App, AppOptions, Peer, RequestBody};
-use larder_store::LocalStore;
+use larder_store::{BreakerLimits, BreakerStore, LocalStore, Store};
 use larder_testkit::faulty_store::{Faults, FaultyStore};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,6 +39,8 @@ pub struct Plan {
     pub public_url: Option<&'static str>,
     pub admin_key: Option<&'static str>,
     pub batch_items_max: Option<usize>,
+    /// A circuit breaker around the store.
+    pub breaker: Option<BreakerLimits>,
     pub options: AppOptions,
 }
 
@@ -64,7 +66,15 @@ impl House {
         settings.admin_key = plan.admin_key.map(str::to_owned);
         settings.batch_items_max = plan.batch_items_max.unwrap_or(settings.batch_items_max);
         settings.cpu_slots = 1;
-        let larder = Larder::open(settings, catalog, Arc::new(store), ambient).await.unwrap();
+        let store: Arc<dyn Store> = match plan.breaker {
+            None => Arc::new(store),
+            Some(limits) => {
+                let store = BreakerStore::new("main", store, limits, ambient.clone());
+                settings.store_circuit = Some(store.circuit());
+                Arc::new(store)
+            }
+        };
+        let larder = Larder::open(settings, catalog, store, ambient).await.unwrap();
         larder.declare(&[], &[]).await.unwrap();
         larder.ensure_buckets(&buckets()).await.unwrap();
         let app = App::new(larder.clone(), plan.options);

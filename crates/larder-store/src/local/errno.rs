@@ -36,7 +36,7 @@ pub(super) fn failed(folder: &Path, place: &str, error: Errno) -> Error {
         | Errno::NOLCK
         | Errno::STALE
         | Errno::TIMEDOUT
-        | Errno::NODEV => Error::Unavailable { place: text, source: source() },
+        | Errno::NODEV => Error::unavailable(text, source()),
         _ => Error::Internal { place: text, source: source() },
     }
 }

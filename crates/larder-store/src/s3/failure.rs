@@ -172,7 +172,10 @@ impl Failure {
                 Error::Internal { place, source: Box::new(self) }
             }
             Self::Unreadable(_) => Error::Internal { place, source: Box::new(self) },
-            _ => Error::Unavailable { place, source: Box::new(self) },
+            _ => {
+                let retry_after = self.retry_after();
+                Error::unavailable(place, self).retry_after(retry_after)
+            }
         }
     }
 

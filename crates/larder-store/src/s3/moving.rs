@@ -51,7 +51,7 @@ pub(super) async fn copy(
             None if attempt < ATTEMPTS_MAX => attempt += 1,
             None => {
                 let source = BoxError::from("what is to be copied is replaced all the time");
-                return Err(Error::Unavailable { place: from.to_string(), source });
+                return Err(Error::unavailable(from.to_string(), source));
             }
         }
     }

@@ -190,7 +190,7 @@ impl Reading {
     async fn resume(&mut self, broken: BoxError) -> Result<()> {
         let place = self.place.to_string();
         if self.resumes == RESUMES_MAX {
-            return Err(Error::Unavailable { place, source: broken });
+            return Err(Error::unavailable(place, broken));
         }
         self.resumes += 1;
         tracing::debug!(place, error = %broken, at = self.next, "a body broke off and is asked for again");
@@ -208,7 +208,7 @@ impl Reading {
                 ) =>
             {
                 let source = BoxError::from("the bytes were replaced or removed while they were read");
-                return Err(Error::Unavailable { place, source });
+                return Err(Error::unavailable(place, source));
             }
             Err(failure) => return Err(failure.at(&self.place, self.client.about(READ))),
         };
@@ -220,7 +220,7 @@ impl Reading {
                 self.source = body_of(response);
                 Ok(())
             }
-            _ => Err(Error::Unavailable { place, source: broken }),
+            _ => Err(Error::unavailable(place, broken)),
         }
     }
 }

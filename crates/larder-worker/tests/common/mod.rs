@@ -2,12 +2,12 @@
 
 #![allow(dead_code, reason = "each test binary uses another part of this module")]
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, intake::Door};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, ManualClock, Timestamp, ambient::Entropy};
-use larder_store::{LocalStore, Store};
+use larder_store::{BreakerLimits, BreakerStore, LocalStore, Store};
 use larder_testkit::faulty_store::{Faults, FaultyStore};
 
 pub struct Home {
@@ -50,6 +50,25 @@ impl Home {
         (self.larder_on(Arc::new(store), settings).await, faults)
     }
 
+    /// As [`faulty_larder`](Self::faulty_larder), with a circuit breaker that is quick to give up and quick
+    /// to ask again.
+    pub async fn guarded_larder(&self) -> (Larder, Faults) {
+        let (store, faults) = FaultyStore::new(self.store());
+        let limits = BreakerLimits {
+            pause_min: Duration::from_millis(20),
+            pause_max: Duration::from_millis(100),
+            answer_within: Duration::from_millis(500),
+            list_within: Duration::from_millis(500),
+            move_within: Duration::from_millis(500),
+            idle_within: Duration::from_millis(500),
+            ..BreakerLimits::default()
+        };
+        let store = BreakerStore::new("main", store, limits, self.ambient());
+        let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        settings.store_circuit = Some(store.circuit());
+        (self.larder_on(Arc::new(store), settings).await, faults)
+    }
+
     /// As [`larder`](Self::larder), with imports from this machine.
     pub async fn importing_larder(&self) -> Larder {
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
@@ -63,6 +82,11 @@ impl Home {
 
     fn ambient(&self) -> Ambient {
         Ambient::new(self.clock.clone(), Arc::new(RandomIds))
+    }
+
+    /// As [`larder`](Self::larder), on another store.
+    pub async fn larder_over(&self, store: Arc<dyn Store>) -> Larder {
+        self.larder_on(store, Settings::new(Secrets::new(*b"0123456789abcdef").unwrap())).await
     }
 
     async fn larder_on(&self, store: Arc<dyn Store>, settings: Settings) -> Larder {

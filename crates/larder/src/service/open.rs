@@ -5,10 +5,12 @@ use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 use larder_assets::{Larder, Settings, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, Code, Fault};
-use larder_store::Store;
 use rustix::fs::{Access, access};
 
-use super::{secret, shipped, store::open_store};
+use super::{
+    secret, shipped,
+    store::{OpenStore, open_store},
+};
 use crate::{
     config::{Config, ConfigError, StoreBackend},
     failure::Failure,
@@ -64,12 +66,14 @@ pub async fn open_or_fall_back(config: &mut Config, opening: Opening) -> Result<
 async fn assemble(
     config: &Config,
     opening: Opening,
-    store: Arc<dyn Store>,
+    store: OpenStore,
     ambient: Ambient,
 ) -> Result<Larder, Failure> {
     let catalog = open_catalog(config, &ambient).await?;
     catalog.migrate().await.map_err(Fault::from)?;
-    let larder = Larder::open(settings(config, &ambient)?, catalog, store, ambient).await?;
+    let OpenStore { store, circuit } = store;
+    let settings = Settings { store_circuit: circuit, ..settings(config, &ambient)? };
+    let larder = Larder::open(settings, catalog, store, ambient).await?;
     let is_first = larder.presets().await?.is_empty();
     if opening == Opening::Server || is_first {
         shipped::declare(&larder, config).await?;

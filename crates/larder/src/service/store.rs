@@ -3,32 +3,51 @@
 use std::sync::Arc;
 
 use larder_core::{Ambient, Fault};
-use larder_store::{LocalStore, MemoryStore, MeteredStore, S3Options, S3Store, SplitStore, Store};
+use larder_store::{
+    BreakerLimits, BreakerStore, Circuit, LocalStore, MemoryStore, MeteredStore, S3Options, S3Store,
+    SplitStore, Store,
+};
 
 use crate::{
     config::{Config, StoreBackend},
     failure::Failure,
 };
 
+/// A store as the service uses it.
+pub struct OpenStore {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Of a store behind a network; one of this machine answers, or the machine does not.
+    pub circuit: Option<Circuit>,
+}
+
 /// Opens the store.
 ///
 /// # Errors
 /// The folder can't be used, or the bucket not reached or not worked with; the remedy says what to change.
-pub async fn open_store(config: &Config, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
-    let name = config.store.backend.name();
+pub async fn open_store(config: &Config, ambient: &Ambient) -> Result<OpenStore, Failure> {
     Ok(match (config.store.backend, &config.store.s3_options) {
-        (StoreBackend::Memory, _) => {
-            Arc::new(MeteredStore::new(name, MemoryStore::with_ambient(ambient.clone())))
-        }
+        (StoreBackend::Memory, _) => at_hand("memory", MemoryStore::with_ambient(ambient.clone())),
         (StoreBackend::S3, Some(options)) => {
             let store = connect(&with_addresses(config, options), ambient).await?;
-            Arc::new(MeteredStore::new(name, store))
+            behind_a_network("s3", store, ambient)
         }
         _ => {
             let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
-            Arc::new(MeteredStore::new(name, store))
+            at_hand("local", store)
         }
     })
+}
+
+fn at_hand(name: &'static str, store: impl Store) -> OpenStore {
+    OpenStore { store: Arc::new(MeteredStore::new(name, store)), circuit: None }
+}
+
+/// A store that may be away: it is left alone then for a while.
+fn behind_a_network(name: &'static str, store: impl Store, ambient: &Ambient) -> OpenStore {
+    let store = MeteredStore::new(name, store);
+    let store = BreakerStore::new(name, store, BreakerLimits::default(), ambient.clone());
+    OpenStore { circuit: Some(store.circuit()), store: Arc::new(store) }
 }
 
 /// The options of the bucket with what is said elsewhere of its addresses.

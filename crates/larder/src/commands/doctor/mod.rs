@@ -124,7 +124,7 @@ async fn store(config: &Config) -> Section {
     let prepared = prepare_data_dir(config, Opening::Writer);
     let round_trip = async {
         prepared?;
-        let store = open_store(config, &Ambient::system()).await?;
+        let store = open_store(config, &Ambient::system()).await?.store;
         let name = hex::encode(Ambient::system().random_bytes::<8>());
         let place = format!(".larder/probe/{name}").parse().map_err(|error| {
             Fault::internal("a place of our own is none").caused_by::<larder_store::PlaceError>(error)
