@@ -2,8 +2,8 @@
 //!
 //! [`Store`] has few methods, each atomic and durable as its documentation says; [`StoreExt`] adds
 //! the conveniences. [`LocalStore`] keeps plain files under a folder, [`MemoryStore`] keeps bytes
-//! for tests, [`MeteredStore`] is a store around a store that counts what passes. Nothing here
-//! knows of assets or records: a [`Place`] is just where bytes lie.
+//! for tests. Stores around stores are [`MeteredStore`], which counts what passes, and [`CachedStore`],
+//! which keeps what was read from a store that is far away. Nothing here knows of assets or records: a [`Place`] is just where bytes lie.
 //!
 //! ```
 //! use larder_store::{MemoryStore, Place, Store, StoreExt, PutOptions};
@@ -17,6 +17,7 @@
 //! ```
 
 mod body;
+mod cached;
 mod error;
 mod ext;
 mod listing;
@@ -28,6 +29,7 @@ mod s3;
 mod store;
 
 pub use body::{Body, ByteStream, FileBody, stream_of};
+pub use cached::{CACHE_PAGE_BYTES, CacheOptions, CachedStore};
 pub use error::{BoxError, Error, Result};
 pub use ext::StoreExt;
 pub use listing::{Entry, LIST_LIMIT_MAX, ListOptions, Listing};

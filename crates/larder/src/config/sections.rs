@@ -41,6 +41,17 @@ impl FromRaw for StoreBackend {
     }
 }
 
+/// What is kept near of a store that is far away.
+#[derive(Debug, Clone)]
+pub struct CacheConfig {
+    /// Memory for pages.
+    pub memory: ByteSize,
+    /// Room on the disk for pages.
+    pub disk: ByteSize,
+    /// Folder of the pages on the disk; none means `cache` in the data directory.
+    pub dir: Option<PathBuf>,
+}
+
 /// Named maxima. Those of one bucket stand in its policy.
 #[derive(Debug, Clone)]
 pub struct LimitsConfig {
