@@ -113,6 +113,12 @@ impl Disk {
         self.files.pages.holds(key)
     }
 
+    /// Counts a page as asked for that the memory has too: else the disk would let go of those that are
+    /// asked for most.
+    pub(super) fn touch(&self, key: &PageKey) {
+        self.files.pages.get(key);
+    }
+
     /// A page, if it is there and whole.
     pub(super) async fn get(&self, key: PageKey) -> Option<Bytes> {
         self.files.pages.get(&key)?;

@@ -1,12 +1,14 @@
 //! Memory over disk: which pages are kept where.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{
     CacheOptions,
     disk::Disk,
     meters::{Layer, Meters, Origin},
-    page::{PageKey, PlaceId},
+    page::{ObjectId, PageKey, PlaceId},
     pages::Pages,
 };
 
@@ -48,6 +50,9 @@ impl Layers {
     pub(super) async fn get(&self, key: PageKey) -> Option<Bytes> {
         if let Some(bytes) = self.memory.get(&key) {
             self.meters.got(Origin::Layer(Layer::Memory), bytes.len());
+            if let Some(disk) = &self.disk {
+                disk.touch(&key);
+            }
             return Some(bytes);
         }
         let bytes = self.disk.as_ref()?.get(key).await?;
@@ -61,8 +66,20 @@ impl Layers {
         self.memory.holds(key) || self.disk.as_ref().is_some_and(|disk| disk.holds(key))
     }
 
+    /// The first of some pages of an object that no layer has.
+    pub(super) fn first_missing(&self, object: ObjectId, pages: Range<u64>) -> Option<u64> {
+        // Beyond its share no page is kept: there is no need to look at all of a large object.
+        let end = pages.end.min(pages.start.max(self.kept_pages_max()) + 1);
+        (pages.start..end).find(|&page| !self.holds(&object.page(page)))
+    }
+
+    /// The first of some pages of an object that a layer has.
+    pub(super) fn first_held(&self, object: ObjectId, pages: Range<u64>) -> Option<u64> {
+        (pages.start..pages.end.min(self.kept_pages_max())).find(|&page| self.holds(&object.page(page)))
+    }
+
     /// Pages of one object from this number on are kept nowhere.
-    pub(super) fn kept_pages_max(&self) -> u64 {
+    fn kept_pages_max(&self) -> u64 {
         (self.memory_max.max(self.disk_max) / OBJECT_SHARE / self.page_bytes).max(1)
     }
 

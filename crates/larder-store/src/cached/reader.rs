@@ -30,8 +30,9 @@ pub(super) struct Reader<S> {
 }
 
 impl<S: Store> Reader<S> {
-    /// Opens a range of the known bytes that is not empty. Their first page is there when this returns, and
-    /// with it the certainty that they can be had.
+    /// Opens a range of the known bytes that is not empty. When this returns, their first page is there, and
+    /// so is the first one that the cache does not have: the store has been asked whether they still lie
+    /// there, unless it does not need to be asked at all.
     pub(super) async fn open(
         shared: Arc<Shared<S>>,
         place: Place,
@@ -43,6 +44,12 @@ impl<S: Store> Reader<S> {
         let stat = known.clone();
         let mut reader = Self { shared, place, known, object, paging, rest: range.clone(), seat: None };
         let first = reader.next(false).await?;
+        if reader.seat.is_none() && !reader.rest.is_empty() {
+            let pages = reader.paging.pages_of(&reader.rest);
+            if let Some(missing) = reader.shared.layers.first_missing(object, pages) {
+                reader.fetch(missing).await?;
+            }
+        }
         let body = if reader.rest.is_empty() { Body::Bytes(first) } else { reader.into_body(first) };
         Ok(Opened { stat, range, body })
     }
@@ -77,7 +84,7 @@ impl<S: Store> Reader<S> {
 
     async fn page(&mut self, page: u64, goes_on: bool) -> Result<Bytes, Failure> {
         loop {
-            if let Some(seat) = &self.seat {
+            if let Some(seat) = self.seat.as_ref().filter(|seat| seat.from <= page) {
                 if let Some(bytes) = seat.page(page).await? {
                     self.shared.layers.meters.got(seat.source(), bytes.len());
                     return Ok(bytes);
@@ -91,17 +98,30 @@ impl<S: Store> Reader<S> {
                 // Not to be thought of, and still no reason to panic: forget it and read it anew.
                 Runs::forget(&self.shared, self.object.place);
             }
-            let wanted = Wanted {
-                place: self.place.clone(),
-                known: self.known.clone(),
-                object: self.object,
-                paging: self.paging,
-                page,
-                end: self.paging.pages_of(&self.rest).end,
-                goes_on,
-            };
-            self.seat = Runs::board(&self.shared, wanted);
+            self.seat = self.board(page, goes_on);
         }
+    }
+
+    /// Has a page fetched that is to be read later, and keeps the seat by which it is to be had.
+    async fn fetch(&mut self, page: u64) -> Result<(), Failure> {
+        if let Some(seat) = self.board(page, false) {
+            seat.page(page).await?;
+            self.seat = Some(seat);
+        }
+        Ok(())
+    }
+
+    fn board(&self, page: u64, goes_on: bool) -> Option<Seat> {
+        let wanted = Wanted {
+            place: self.place.clone(),
+            known: self.known.clone(),
+            object: self.object,
+            paging: self.paging,
+            page,
+            end: self.paging.pages_of(&self.rest).end,
+            goes_on,
+        };
+        Runs::board(&self.shared, wanted)
     }
 
     fn length_of(&self, page: u64) -> u64 {

@@ -92,6 +92,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Seat {
     run: Arc<Run>,
+    /// The page for which it was taken: earlier ones are not to be had here.
+    pub(super) from: u64,
     /// Whether the run began for this reader.
     pub(super) began: bool,
 }
@@ -103,17 +105,16 @@ impl Runs {
         let mut runs = shared.runs.lock();
         let of_object = runs.entry(wanted.object).or_default();
         if let Some(run) = of_object.iter().find(|run| run.comes_by(wanted.page)) {
-            return Some(Seat::take(run, false));
+            return Some(Seat::take(run, wanted.page, false));
         }
-        let is_held = |page| shared.layers.holds(&wanted.object.page(page));
-        if is_held(wanted.page) {
+        if shared.layers.holds(&wanted.object.page(wanted.page)) {
             if of_object.is_empty() {
                 runs.remove(&wanted.object);
             }
             return None;
         }
-        let others = wanted.page + 1..wanted.end.min(shared.layers.kept_pages_max());
-        wanted.end = others.into_iter().find(|&page| is_held(page)).unwrap_or(wanted.end);
+        let others = wanted.page + 1..wanted.end;
+        wanted.end = shared.layers.first_held(wanted.object, others).unwrap_or(wanted.end);
         let state = State {
             next: wanted.page,
             demanded: wanted.page + 1,
@@ -129,7 +130,7 @@ impl Runs {
             stale: AtomicBool::new(false),
         });
         of_object.push(Arc::clone(&run));
-        let seat = Seat::take(&run, true);
+        let seat = Seat::take(&run, run.wanted.page, true);
         let landing = Landing { shared: Arc::clone(shared), run };
         tokio::spawn(landing.fly());
         Some(seat)
@@ -194,9 +195,9 @@ impl Run {
 }
 
 impl Seat {
-    fn take(run: &Arc<Run>, began: bool) -> Self {
+    fn take(run: &Arc<Run>, from: u64, began: bool) -> Self {
         run.readers.fetch_add(1, Ordering::AcqRel);
-        Self { run: Arc::clone(run), began }
+        Self { run: Arc::clone(run), from, began }
     }
 
     /// A page, as soon as it is read; `None` if this run has passed it or does not come so far.
