@@ -15,7 +15,7 @@ use bytes::Bytes;
 use larder_catalog::{AssetRecord, Touched, VariantIdentity, VariantRecord};
 use larder_core::{AssetId, BucketName, Code, Fault, FaultKind, FileType, ObjectKey, Timestamp};
 use larder_image::Recipe;
-use larder_store::{Body, FileBody, OpenOptions, Opened, Place, Stat};
+use larder_store::{Attributes, Body, FileBody, Fingerprint, OpenOptions, Opened, Place, Stat};
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest, Sha256};
 
@@ -184,7 +184,7 @@ impl Readable {
             Source::Memory(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
             Source::Away(fault) => Err(fault.clone()),
             Source::Opened { larder, place, opened } => {
-                let fingerprint = {
+                let known = {
                     let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
                     match &opened.body {
                         Body::File(file) => {
@@ -197,10 +197,12 @@ impl Readable {
                         Body::Bytes(bytes) => {
                             return Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize)));
                         }
-                        Body::Stream(_) => opened.stat.fingerprint.clone(),
+                        Body::Stream(_) => opened.stat.clone(),
                     }
                 };
-                let again = larder.store().open(place, OpenOptions { range: Some(range) }).await?;
+                let fingerprint = known.fingerprint.clone();
+                let options = OpenOptions { range: Some(range), known: Some(known) };
+                let again = larder.store().open(place, options).await?;
                 if again.stat.fingerprint == fingerprint {
                     Ok(again.exact().body)
                 } else {
@@ -311,7 +313,13 @@ impl Larder {
             file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
             version: variant_version(&asset.sha256, &digest),
         };
-        let read = self.read_bytes(&bucket, &(&*variant).into(), head).await;
+        let lies = Lies {
+            at: &variant.place,
+            fingerprint: &variant.fingerprint,
+            size_bytes: variant.size_bytes,
+            since: variant.updated_at,
+        };
+        let read = self.read_bytes(&bucket, lies, head).await;
         if let Err(fault) = &read
             && fault.code == Code::StoredBytesCorrupt
         {
@@ -349,13 +357,13 @@ impl Larder {
     }
 
     async fn read_asset(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
-        match self.read_bytes(bucket, &asset.into(), head_of(asset)).await {
+        match self.read_bytes(bucket, Lies::of(asset), head_of(asset)).await {
             Ok(readable) => Ok(readable),
             Err(fault) if fault.code == Code::StoredBytesCorrupt => {
                 // Replaced or deleted since the record was read: once more with the newest record.
                 self.record_cache().forget(&asset.bucket, &asset.key);
                 let newest = self.remembered_asset(&asset.bucket, &asset.key).await?;
-                match self.read_bytes(bucket, &(&*newest).into(), head_of(&newest)).await {
+                match self.read_bytes(bucket, Lies::of(&newest), head_of(&newest)).await {
                     Err(fault) if fault.code == Code::StoredBytesCorrupt => {
                         self.read_changed(bucket, &newest).await
                     }
@@ -368,32 +376,28 @@ impl Larder {
 
     /// Reads bytes whose fingerprint is the record's. Where the store does not answer, what the record says
     /// of them is all there is.
-    async fn read_bytes(
-        &self,
-        bucket: &Arc<Bucket>,
-        recorded: &Recorded<'_>,
-        head: Head,
-    ) -> Result<Readable, Fault> {
-        let hot = HotBytes::key(recorded.place, recorded.fingerprint);
+    async fn read_bytes(&self, bucket: &Arc<Bucket>, lies: Lies<'_>, head: Head) -> Result<Readable, Fault> {
+        let hot = HotBytes::key(lies.at, lies.fingerprint);
         if let Some(bytes) = self.hot_bytes().0.get(&hot) {
             return Ok(head.readable(bucket, bytes.len() as u64, Source::Memory(bytes)));
         }
-        match self.open_recorded(recorded, hot).await {
+        match self.open_recorded(lies, hot).await {
             Ok((size_bytes, source)) => Ok(head.readable(bucket, size_bytes, source)),
             Err(fault) if fault.kind() == FaultKind::Unavailable => {
-                Ok(head.readable(bucket, recorded.size_bytes, Source::Away(fault)))
+                Ok(head.readable(bucket, lies.size_bytes, Source::Away(fault)))
             }
             Err(fault) => Err(fault),
         }
     }
 
-    async fn open_recorded(&self, recorded: &Recorded<'_>, hot: String) -> Result<(u64, Source), Fault> {
-        let at = place(recorded.place)?;
-        let opened = match self.store().open(&at, OpenOptions::default()).await {
+    async fn open_recorded(&self, lies: Lies<'_>, hot: String) -> Result<(u64, Source), Fault> {
+        let at = place(lies.at)?;
+        let options = OpenOptions { range: None, known: Some(lies.stat()) };
+        let opened = match self.store().open(&at, options).await {
             Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
             opened => opened?.exact(),
         };
-        if opened.stat.fingerprint.as_str() != recorded.fingerprint {
+        if opened.stat.fingerprint.as_str() != lies.fingerprint {
             return Err(changed(&at));
         }
         let size_bytes = opened.stat.size_bytes;
@@ -524,22 +528,33 @@ impl AsRef<[u8]> for Copy {
     }
 }
 
-/// What a record says of stored bytes.
-struct Recorded<'a> {
-    place: &'a str,
+/// What a record says of the bytes at a place.
+#[derive(Clone, Copy)]
+struct Lies<'a> {
+    at: &'a str,
     fingerprint: &'a str,
     size_bytes: u64,
+    since: Timestamp,
 }
 
-impl<'a> From<&'a AssetRecord> for Recorded<'a> {
-    fn from(asset: &'a AssetRecord) -> Self {
-        Self { place: &asset.place, fingerprint: &asset.fingerprint, size_bytes: asset.size_bytes }
+impl<'a> Lies<'a> {
+    fn of(asset: &'a AssetRecord) -> Self {
+        Self {
+            at: &asset.place,
+            fingerprint: &asset.fingerprint,
+            size_bytes: asset.size_bytes,
+            since: asset.updated_at,
+        }
     }
-}
 
-impl<'a> From<&'a VariantRecord> for Recorded<'a> {
-    fn from(variant: &'a VariantRecord) -> Self {
-        Self { place: &variant.place, fingerprint: &variant.fingerprint, size_bytes: variant.size_bytes }
+    /// For a store with a cache. Attributes stay out: nobody reads them here.
+    fn stat(self) -> Stat {
+        Stat {
+            size_bytes: self.size_bytes,
+            fingerprint: Fingerprint::new(self.fingerprint),
+            modified: self.since,
+            attributes: Attributes::default(),
+        }
     }
 }
 

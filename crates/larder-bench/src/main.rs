@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to the person at the terminal")]
 
+mod cache;
 mod cpu;
 mod delivery;
 mod http;
@@ -29,7 +30,7 @@ struct Bench {
     run: fn(&Options) -> Result<String>,
 }
 
-const BENCHES: &[Bench] = &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH];
+const BENCHES: &[Bench] = &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH, cache::BENCH];
 
 /// Measures and rewrites the figures in docs/benchmarks.md.
 #[derive(Debug, Parser)]

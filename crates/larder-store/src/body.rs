@@ -88,7 +88,8 @@ impl Body {
     }
 }
 
-fn read_error(source: BoxError) -> Error {
+/// The error of a store's body that broke off while it was read.
+pub(crate) fn read_error(source: BoxError) -> Error {
     match source.downcast::<Error>() {
         Ok(error) => *error,
         Err(source) => Error::unavailable("an open body", source),

@@ -152,6 +152,42 @@ impl Error {
             Self::Internal { .. } => "internal",
         }
     }
+
+    /// The same error for another one who waited for the same operation; of its source only the text.
+    pub(crate) fn for_another(&self) -> Self {
+        let text = |source: &BoxError| BoxError::from(chain(&**source));
+        match self {
+            Self::NotFound { place } => Self::NotFound { place: place.clone() },
+            Self::Precondition { place } => Self::Precondition { place: place.clone() },
+            Self::Blocked { place, reason } => Self::Blocked { place: place.clone(), reason },
+            Self::Range { place, size_bytes } => {
+                Self::Range { place: place.clone(), size_bytes: *size_bytes }
+            }
+            Self::Invalid { detail } => Self::Invalid { detail: detail.clone() },
+            Self::Full { place, source } => Self::Full { place: place.clone(), source: text(source) },
+            Self::Unavailable { place, retry_after, source } => {
+                Self::unavailable(place.clone(), text(source)).retry_after(*retry_after)
+            }
+            Self::Denied { place, path, source } => {
+                Self::Denied { place: place.clone(), path: path.clone(), source: text(source) }
+            }
+            Self::Refused { place, cause, remedy, source } => Self::Refused {
+                place: place.clone(),
+                cause: cause.clone(),
+                remedy: remedy.clone(),
+                source: text(source),
+            },
+            Self::Body(source) => Self::Body(text(source)),
+            Self::Corrupt { place, detail } => Self::Corrupt { place: place.clone(), detail: detail.clone() },
+            Self::Internal { place, source } => Self::Internal { place: place.clone(), source: text(source) },
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl From<PlaceError> for Error {

@@ -2,9 +2,9 @@
 //!
 //! [`Store`] has few methods, each atomic and durable as its documentation says; [`StoreExt`] adds
 //! the conveniences. [`LocalStore`] keeps plain files under a folder, [`MemoryStore`] keeps bytes
-//! for tests. [`MeteredStore`] is a store around a store that counts what passes, [`BreakerStore`] one
-//! that leaves a store alone while it does not answer. Nothing here
-//! knows of assets or records: a [`Place`] is just where bytes lie.
+//! for tests. Stores around stores are [`MeteredStore`], which counts what passes, [`BreakerStore`], which
+//! leaves a store alone while it does not answer, and [`CachedStore`], which keeps what was read from one
+//! that is far away. Nothing here knows of assets or records: a [`Place`] is just where bytes lie.
 //!
 //! ```
 //! use larder_store::{MemoryStore, Place, Store, StoreExt, PutOptions};
@@ -19,6 +19,7 @@
 
 mod body;
 mod breaker;
+mod cached;
 mod error;
 mod exact;
 mod ext;
@@ -33,6 +34,7 @@ mod store;
 
 pub use body::{Body, ByteStream, FileBody, stream_of};
 pub use breaker::{BreakerLimits, BreakerStore, Circuit, CircuitOpen, CircuitState, Health, Outage};
+pub use cached::{CACHE_PAGE_BYTES, CacheOptions, CachedStore};
 pub use error::{BoxError, Error, Result};
 pub use ext::StoreExt;
 pub use listing::{Entry, LIST_LIMIT_MAX, ListOptions, Listing};

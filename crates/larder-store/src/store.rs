@@ -117,9 +117,18 @@ pub struct PutOptions {
 pub struct OpenOptions {
     /// The bytes wanted, all if absent. Cut to the size; must hold at least one existing byte.
     pub range: Option<Range<u64>>,
+    /// What lies there as far as the caller knows, by a record for instance. A store with a cache may
+    /// then answer with these bytes and this very stat, without asking whether they still lie there; it
+    /// never answers with others under this stat. Stores without a cache ignore it.
+    pub known: Option<Stat>,
 }
 
 impl OpenOptions {
+    /// These bytes, cut to the size.
+    pub fn range(range: Range<u64>) -> Self {
+        Self { range: Some(range), known: None }
+    }
+
     /// The range to read of `size_bytes` bytes.
     pub(crate) fn resolve(&self, place: &Place, size_bytes: u64) -> Result<Range<u64>> {
         let Some(Range { start, end }) = self.range.clone() else {

@@ -8,9 +8,10 @@ use std::{
 use async_trait::async_trait;
 use larder_core::Ambient;
 use larder_store::{
-    Body, BreakerLimits, BreakerStore, ByteStream, Capabilities, CopyOptions, ListOptions, Listing,
-    LocalStore, MemoryStore, MeteredStore, OpenOptions, Opened, Place, PutOptions, RenameOptions, Result,
-    S3Options, S3Store, SignedAction, SplitStore, Stat, Store, UnfinishedOptions,
+    Body, BreakerLimits, BreakerStore, ByteStream, CACHE_PAGE_BYTES, CacheOptions, CachedStore, Capabilities,
+    CopyOptions, ListOptions, Listing, LocalStore, MemoryStore, MeteredStore, OpenOptions, Opened, Place,
+    PutOptions, RenameOptions, Result, S3Options, S3Store, SignedAction, SplitStore, Stat, Store,
+    UnfinishedOptions,
 };
 use larder_testkit::{
     copying_store::CopyingStore,
@@ -72,6 +73,86 @@ impl<S: Store> Store for Streaming<S> {
     async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened> {
         let opened = self.0.open(place, options).await?;
         Ok(Opened { body: Body::Stream(opened.body.into_stream()), ..opened })
+    }
+
+    async fn stat(&self, place: &Place) -> Result<Stat> {
+        self.0.stat(place).await
+    }
+
+    async fn settle(&self, place: &Place) -> Result<Option<Stat>> {
+        self.0.settle(place).await
+    }
+
+    async fn list(&self, options: ListOptions) -> Result<Listing> {
+        self.0.list(options).await
+    }
+
+    async fn remove(&self, place: &Place) -> Result<bool> {
+        self.0.remove(place).await
+    }
+
+    async fn copy(&self, from: &Place, to: &Place, options: CopyOptions) -> Result<Stat> {
+        self.0.copy(from, to, options).await
+    }
+
+    async fn rename(&self, from: &Place, to: &Place, options: RenameOptions) -> Result<Stat> {
+        self.0.rename(from, to, options).await
+    }
+
+    async fn remove_unfinished(&self, options: UnfinishedOptions) -> Result<u64> {
+        self.0.remove_unfinished(options).await
+    }
+}
+
+/// With both layers, on whatever is inside.
+fn cached<S: Store>(inner: S, kept: impl std::any::Any + Send + Sync) -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let options = CacheOptions {
+        name: "test".to_owned(),
+        identity: "test".to_owned(),
+        memory_bytes: 4 << 20,
+        disk_bytes: 16 << 20,
+        folder: Some(folder.path().to_owned()),
+        page_bytes: CACHE_PAGE_BYTES,
+    };
+    Fixture::new(Knowing(CachedStore::new(inner, options))).keeping((folder, kept))
+}
+
+fn cached_local() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    cached(LocalStore::open(folder.path(), Ambient::system()).unwrap(), folder)
+}
+
+/// A caller that knows what lies at a place whenever it opens it, so that the cache answers.
+#[derive(Debug)]
+struct Knowing<S>(S);
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: Store> Store for Knowing<S> {
+    async fn open(&self, place: &Place, options: OpenOptions) -> Result<Opened> {
+        let known = Some(self.0.stat(place).await?);
+        self.0.open(place, OpenOptions { known, ..options }).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn local_path(&self, place: &Place) -> Option<PathBuf> {
+        self.0.local_path(place)
+    }
+
+    fn public_url(&self, place: &Place) -> Option<Url> {
+        self.0.public_url(place)
+    }
+
+    async fn signed_url(&self, place: &Place, action: &SignedAction, life: Duration) -> Result<Option<Url>> {
+        self.0.signed_url(place, action, life).await
+    }
+
+    async fn put(&self, place: &Place, body: ByteStream, options: PutOptions) -> Result<Stat> {
+        self.0.put(place, body, options).await
     }
 
     async fn stat(&self, place: &Place) -> Result<Stat> {
@@ -166,3 +247,5 @@ store_contract!(s3_on_s3s_fs, s3s_fs().await, except [
 ]);
 store_contract!(s3_on_moto, moto().await);
 store_contract!(s3_that_ignores_conditions, moto_without_conditions().await);
+store_contract!(cached_memory, cached(MemoryStore::new(), ()));
+store_contract!(cached_local_disk, cached_local());

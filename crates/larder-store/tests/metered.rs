@@ -22,7 +22,7 @@ fn operations_are_counted_by_outcome_and_bytes_by_direction() {
     let text = counted(async {
         let store = MeteredStore::new("main", MemoryStore::new());
         store.put_bytes(&place(), "12345", PutOptions::default()).await.unwrap();
-        let range = OpenOptions { range: Some(0..3) };
+        let range = OpenOptions::range(0..3);
         store.open(&place(), range).await.unwrap().body.read_all(10).await.unwrap();
         assert!(store.remove(&place()).await.unwrap());
         assert!(store.stat(&place()).await.is_err());

@@ -148,7 +148,12 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.public_url(place)
     }
 
-    async fn signed_url(&self, place: &Place, action: &SignedAction, life: Duration) -> Result<Option<Url>> {
+    async fn signed_url(
+        &self,
+        place: &Place,
+        action: &SignedAction,
+        life: std::time::Duration,
+    ) -> Result<Option<Url>> {
         self.inner.signed_url(place, action, life).await
     }
 

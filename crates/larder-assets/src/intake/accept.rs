@@ -137,7 +137,7 @@ impl Larder {
             return Ok(bytes.head[from..].to_vec());
         }
         let from = bytes.size_bytes.saturating_sub(polyglot::TAIL_BYTES as u64);
-        let options = OpenOptions { range: Some(from..bytes.size_bytes) };
+        let options = OpenOptions::range(from..bytes.size_bytes);
         let opened = self.store().open(&bytes.place, options).await?;
         Ok(opened.exact().body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
     }

@@ -57,7 +57,7 @@ pub async fn ranges_are_cut_to_the_size_and_must_hold_a_byte(fixture: Fixture) {
     let open = |name: &str, start, end| {
         let (store, place) = (fixture.store.clone(), place(name));
         async move {
-            let opened = store.open(&place, OpenOptions { range: Some(start..end) }).await?;
+            let opened = store.open(&place, OpenOptions::range(start..end)).await?;
             assert_eq!(opened.stat.size_bytes, 10, "the stat is of the whole");
             let range = opened.range.clone();
             Ok::<_, Error>((range, opened.body.read_all(10).await?))
@@ -159,7 +159,7 @@ pub async fn a_long_body_is_read_in_order(fixture: Fixture) {
     let bytes: Bytes = (0..3_000_000_u32).map(|index| (index / 7) as u8).collect();
     fixture.put("long", bytes.clone()).await;
     for range in [0..3_000_000, 1..2_999_999, 70_000..70_001] {
-        let options = OpenOptions { range: Some(range.clone()) };
+        let options = OpenOptions::range(range.clone());
         let opened = fixture.store.open(&place("long"), options).await.unwrap();
         let chunks: Vec<Bytes> = opened.body.into_stream().try_collect().await.unwrap();
         assert!(chunks.concat() == bytes[range.start as usize..range.end as usize], "{range:?}");

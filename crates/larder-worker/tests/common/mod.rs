@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, intake::Door};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, ManualClock, Timestamp, ambient::Entropy};
-use larder_store::{BreakerLimits, BreakerStore, LocalStore, Store};
+use larder_store::{BreakerLimits, BreakerStore, CacheOptions, CachedStore, LocalStore, Store};
 use larder_testkit::faulty_store::{Faults, FaultyStore};
 
 pub struct Home {
@@ -67,6 +67,23 @@ impl Home {
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         settings.store_circuit = Some(store.circuit());
         (self.larder_on(Arc::new(store), settings).await, faults)
+    }
+
+    /// As [`faulty_larder`](Self::faulty_larder), with a cache of so many bytes before the store, as for one
+    /// that is far away, and none of whole small files.
+    pub async fn cached_larder(&self, memory_bytes: u64) -> (Larder, Faults) {
+        let (store, faults) = FaultyStore::new(self.store());
+        let options = CacheOptions {
+            name: "test".to_owned(),
+            identity: "test".to_owned(),
+            memory_bytes,
+            disk_bytes: 0,
+            folder: None,
+            page_bytes: 16 * 1_024,
+        };
+        let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        settings.hot_cache_bytes = 0;
+        (self.larder_on(Arc::new(CachedStore::new(store, options)), settings).await, faults)
     }
 
     /// As [`larder`](Self::larder), with imports from this machine.

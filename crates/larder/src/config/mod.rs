@@ -38,8 +38,8 @@ pub use self::{
     error::ConfigError,
     raw::{FromRaw, Raw, Secret},
     sections::{
-        DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig, LogFormat, Sendfile,
-        WorkerConfig,
+        CacheConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig, LogFormat,
+        Sendfile, WorkerConfig,
     },
     store::{StoreBackend, StoreChoice, StoreConfig},
 };
@@ -62,6 +62,8 @@ pub struct Config {
     pub admin_key: Option<Secret>,
     /// Where bytes lie.
     pub store: StoreConfig,
+    /// What is kept near of a remote store.
+    pub cache: CacheConfig,
     /// Named maxima.
     pub limits: LimitsConfig,
     /// Shape of the shipped named sets.
@@ -137,6 +139,7 @@ impl Config {
             secret: None,
             admin_key: None,
             store: StoreConfig::unset(),
+            cache: CacheConfig { memory: ByteSize(0), disk: ByteSize(0), dir: None },
             limits: LimitsConfig::unset(),
             images: ImagesConfig { format: None, quality: None, optimize: true },
             worker: WorkerConfig { concurrency: None, queues: Vec::new() },

@@ -1,5 +1,7 @@
 //! The groups of settings, one struct a table of the file.
 
+use std::path::PathBuf;
+
 use larder_core::{
     BucketName, FileType,
     limits::ImageLimits,
@@ -9,6 +11,17 @@ use larder_http::PathAlias;
 use larder_image::OutputFormat;
 
 use super::raw::{FromRaw, Raw};
+
+/// What is kept near of a store that is far away.
+#[derive(Debug, Clone)]
+pub struct CacheConfig {
+    /// Memory for pages.
+    pub memory: ByteSize,
+    /// Room on the disk for pages.
+    pub disk: ByteSize,
+    /// Folder of the pages on the disk; none means `cache` in the data directory.
+    pub dir: Option<PathBuf>,
+}
 
 /// Named maxima. Those of one bucket stand in its policy.
 #[derive(Debug, Clone)]

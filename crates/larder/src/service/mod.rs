@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod banner;
+mod cache;
 pub mod listener;
 pub mod log;
 pub mod open;

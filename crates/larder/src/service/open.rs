@@ -1,6 +1,6 @@
 //! Opens catalogue and store as the configuration says.
 
-use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+use std::{io, os::unix::fs::DirBuilderExt, path::Path};
 
 use larder_assets::{Larder, Settings, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
@@ -37,7 +37,7 @@ pub enum Opening {
 pub async fn open(config: &Config, opening: Opening) -> Result<Larder, Failure> {
     let ambient = Ambient::system();
     prepare_data_dir(config, opening)?;
-    let store = open_store(config, &ambient).await?;
+    let store = open_store(config, opening, &ambient).await?;
     assemble(config, opening, store, ambient).await
 }
 
@@ -49,14 +49,14 @@ pub async fn open(config: &Config, opening: Opening) -> Result<Larder, Failure> 
 pub async fn open_or_fall_back(config: &mut Config, opening: Opening) -> Result<Larder, Failure> {
     let ambient = Ambient::system();
     prepare_data_dir(config, opening)?;
-    let store = match open_store(config, &ambient).await {
+    let store = match open_store(config, opening, &ambient).await {
         Err(failure)
             if config.store.backend == StoreBackend::S3
                 && failure.code == Code::BackendUnavailable.as_str() =>
         {
             config.fall_back_to_local(&failure.cause);
             prepare_data_dir(config, opening)?;
-            open_store(config, &ambient).await?
+            open_store(config, opening, &ambient).await?
         }
         outcome => outcome?,
     };

@@ -8,6 +8,7 @@ use larder_store::{
     SplitStore, Store,
 };
 
+use super::{cache::cached, open::Opening};
 use crate::{
     config::{Config, StoreBackend},
     failure::Failure,
@@ -25,12 +26,15 @@ pub struct OpenStore {
 ///
 /// # Errors
 /// The folder can't be used, or the bucket not reached or not worked with; the remedy says what to change.
-pub async fn open_store(config: &Config, ambient: &Ambient) -> Result<OpenStore, Failure> {
+pub async fn open_store(config: &Config, opening: Opening, ambient: &Ambient) -> Result<OpenStore, Failure> {
     Ok(match (config.store.backend, &config.store.s3_options) {
         (StoreBackend::Memory, _) => at_hand("memory", MemoryStore::with_ambient(ambient.clone())),
         (StoreBackend::S3, Some(options)) => {
-            let store = connect(&with_addresses(config, options), ambient).await?;
-            behind_a_network("s3", store, ambient)
+            let options = with_addresses(config, options);
+            let store = connect(&options, ambient).await?;
+            let (store, circuit) = guarded("s3", store, ambient);
+            let store = cached(config, opening, ("s3", &identity(&options)), store);
+            OpenStore { store: Arc::new(store), circuit: Some(circuit) }
         }
         _ => {
             let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
@@ -43,11 +47,19 @@ fn at_hand(name: &'static str, store: impl Store) -> OpenStore {
     OpenStore { store: Arc::new(MeteredStore::new(name, store)), circuit: None }
 }
 
-/// A store that may be away: it is left alone then for a while.
-fn behind_a_network(name: &'static str, store: impl Store, ambient: &Ambient) -> OpenStore {
+/// A store that may be away is left alone then for a while.
+fn guarded(name: &'static str, store: impl Store, ambient: &Ambient) -> (impl Store, Circuit) {
     let store = MeteredStore::new(name, store);
     let store = BreakerStore::new(name, store, BreakerLimits::default(), ambient.clone());
-    OpenStore { circuit: Some(store.circuit()), store: Arc::new(store) }
+    let circuit = store.circuit();
+    (store, circuit)
+}
+
+/// Which bucket it is, among all that a data directory may ever be used with.
+fn identity(options: &S3Options) -> String {
+    let server = options.endpoint.as_ref().map_or("aws", |url| url.as_str());
+    let variants = options.variants_bucket.as_deref().unwrap_or_default();
+    format!("{server} {} {} {variants} {}", options.region, options.bucket, options.prefix)
 }
 
 /// The options of the bucket with what is said elsewhere of its addresses.

@@ -4,7 +4,7 @@ mod machine;
 mod public;
 
 use larder_core::{Ambient, Fault};
-use larder_store::{S3Store, Store, StoreExt, Verdict};
+use larder_store::{PlaceError, S3Store, Store, StoreExt, Verdict};
 use serde_json::{Value, json};
 
 use super::{
@@ -124,11 +124,11 @@ async fn store(config: &Config) -> Section {
     let prepared = prepare_data_dir(config, Opening::Writer);
     let round_trip = async {
         prepared?;
-        let store = open_store(config, &Ambient::system()).await?.store;
+        let store = open_store(config, Opening::Reader, &Ambient::system()).await?.store;
         let name = hex::encode(Ambient::system().random_bytes::<8>());
-        let place = format!(".larder/probe/{name}").parse().map_err(|error| {
-            Fault::internal("a place of our own is none").caused_by::<larder_store::PlaceError>(error)
-        })?;
+        let place = format!(".larder/probe/{name}")
+            .parse()
+            .map_err(|error: PlaceError| Fault::internal("a place of our own is none").caused_by(error))?;
         store.put_bytes(&place, "larder", Default::default()).await.map_err(Fault::from)?;
         let read = store.read_all(&place, 10).await.map_err(Fault::from)?;
         store.remove(&place).await.map_err(Fault::from)?;

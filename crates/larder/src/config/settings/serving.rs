@@ -57,6 +57,21 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.delivery.hot_cache),
     },
     Setting {
+        path: "cache.memory", kind: Kind::Bytes, default: Some("32 MiB"), aliases: &[],
+        doc: "Memory for what was read from a remote store; `0` for none. `delivery.hot_cache` holds small bodies before it.",
+        set: |config, raw| raw.read_into(&mut config.cache.memory),
+    },
+    Setting {
+        path: "cache.disk", kind: Kind::Bytes, default: Some("1 GiB"), aliases: &[],
+        doc: "Room on the local disk for what a server read from a remote store; `0` for none. It survives restarts.",
+        set: |config, raw| raw.read_into(&mut config.cache.disk),
+    },
+    Setting {
+        path: "cache.dir", kind: Kind::Path, default: None, aliases: &[],
+        doc: "Folder of the cache on the disk; `<data_dir>/cache` unless set. One server uses it at a time; another one with the same folder caches in memory only.",
+        set: |config, raw| raw.read_into(&mut config.cache.dir),
+    },
+    Setting {
         path: "import.allow_networks", kind: Kind::List, default: Some(""), aliases: &[],
         doc: "Networks such as `10.0.0.0/8` that imports by URL may reach although they are not public.",
         set: |config, raw| raw.read_into(&mut config.import.allow_networks),
