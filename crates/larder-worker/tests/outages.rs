@@ -153,7 +153,7 @@ async fn nothing_is_lost_or_doubled(name: &str, home: &Home, larder: &Larder, ta
             let (size_bytes, body) = (variant.size_bytes, variant.into_body().await.unwrap());
             let bytes = body.read_all(1 << 20).await.unwrap();
             assert_eq!(bytes.len() as u64, size_bytes, "{name}");
-            larder_image_opens(name, &bytes);
+            is_a_whole_webp(name, &bytes);
         }
     }
     assert_eq!(larder.assets(&Default::default()).await.unwrap().items.len(), taken.len(), "{name}");
@@ -169,7 +169,7 @@ async fn nothing_is_lost_or_doubled(name: &str, home: &Home, larder: &Larder, ta
 }
 
 /// A WebP is whole: its header says how long it is (RFC 9649, section 2.4).
-fn larder_image_opens(name: &str, bytes: &[u8]) {
+fn is_a_whole_webp(name: &str, bytes: &[u8]) {
     assert_eq!(&bytes[..4], b"RIFF", "{name}");
     let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize + 8;
     assert_eq!(bytes.len(), length, "{name}");

@@ -98,7 +98,7 @@ impl Recent {
         self.failures_in_a_row = if failed { self.failures_in_a_row + 1 } else { 0 };
         self.count = (self.count + 1).min(of.min(u64::BITS));
         let kept = 1_u64.checked_shl(of).map_or(u64::MAX, |bit| bit - 1);
-        self.failed = (self.failed << 1 | u64::from(failed)) & kept;
+        self.failed = ((self.failed << 1) | u64::from(failed)) & kept;
     }
 
     fn is_too_bad(&self, limits: &BreakerLimits) -> bool {
