@@ -274,6 +274,10 @@ impl Larder {
                 if self.catalog().asset_at(&held.bucket, &held.key).await?.is_some() {
                     return Err(overtaken());
                 }
+                // Adopted files are assets wherever they lie, also where another key belongs.
+                if self.known_at(&to).await?.is_some() {
+                    return Ok(Moved::Blocked);
+                }
                 held.may_move()?;
                 let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id))?;
                 tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
