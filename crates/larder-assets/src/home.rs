@@ -74,8 +74,23 @@ impl Home {
         self.catalogue.set(self.catalogue.get() + 1);
     }
 
-    pub(crate) fn catalogue_file(&self) -> PathBuf {
-        self.folder.path().join(format!("{}-catalog.db", self.catalogue.get()))
+    /// The files of the catalogue, as a copy of a machine that is switched off has them.
+    pub(crate) fn catalogue_copy(&self) -> Vec<(&'static str, Vec<u8>)> {
+        ["", "-wal"]
+            .into_iter()
+            .filter_map(|ending| Some((ending, std::fs::read(self.catalogue_file(ending)).ok()?)))
+            .collect()
+    }
+
+    /// Puts a copy in the place of a lost catalogue.
+    pub(crate) fn bring_catalogue_back(&self, copy: &[(&'static str, Vec<u8>)]) {
+        for (ending, bytes) in copy {
+            std::fs::write(self.catalogue_file(ending), bytes).unwrap();
+        }
+    }
+
+    fn catalogue_file(&self, ending: &str) -> PathBuf {
+        self.folder.path().join(format!("{}-catalog.db{ending}", self.catalogue.get()))
     }
 
     /// The folder of a local store.

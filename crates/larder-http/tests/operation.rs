@@ -389,8 +389,18 @@ async fn adoptions_and_scrubs_are_jobs_with_reports() {
     assert_eq!(house.get("/m/media/old/a.jpg").send().await.is(200).body, photo);
     assert_eq!(scrub(json!({})).await["problems"], 0);
 
-    house.post("/api/v1/adopt").json(&json!({ "bucket": "nowhere" })).send().await.refused(404, "bucket_not_found");
-    house.post("/api/v1/adopt").json(&json!({ "bucket": "media", "prefixx": "" })).send().await.refused(400, "invalid_request");
+    house
+        .post("/api/v1/adopt")
+        .json(&json!({ "bucket": "nowhere" }))
+        .send()
+        .await
+        .refused(404, "bucket_not_found");
+    house
+        .post("/api/v1/adopt")
+        .json(&json!({ "bucket": "media", "prefixx": "" }))
+        .send()
+        .await
+        .refused(400, "invalid_request");
     let reader = house.key(&[Action::Read, Action::List]).await;
     house.post("/api/v1/scrub").bearer(&reader).send().await.refused(403, "forbidden");
 }

@@ -318,10 +318,10 @@ async fn a10_scrub_finds_each_kind_of_planted_damage_and_mends_what_it_says() {
     assert_eq!(
         found,
         [
-            "orphan media/stray.jpg",
             "original_damaged media/cut.jpg",
             "original_missing media/gone.jpg",
             "original_moved media/moved.jpg",
+            "orphan media/stray.jpg",
         ],
         "{report}"
     );
