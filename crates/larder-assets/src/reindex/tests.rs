@@ -186,10 +186,7 @@ async fn a_damaged_file_of_records_is_told_and_its_assets_come_by_their_paths() 
         "owner of a/one"
     );
     let two = rebuilt.asset_at(&bucket("files"), &key("a/two")).await.unwrap();
-    assert_eq!(
-        (two.owner, two.size_bytes, two.content_type.as_str()),
-        (None, 3, "text/plain")
-    );
+    assert_eq!((two.owner, two.size_bytes, two.content_type.as_str()), (None, 3, "text/plain"));
 }
 
 #[tokio::test]

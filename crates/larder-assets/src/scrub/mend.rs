@@ -14,21 +14,24 @@ impl Scrub<'_> {
         if !self.options.repair {
             return Ok(());
         }
-        match finding.problem {
+        let done = match finding.problem {
             Problem::FingerprintChanged => {
                 let Some(stat) = self.found(asset).await? else { return Ok(()) };
                 let change = AssetChange { fingerprint: Some(stat), ..AssetChange::default() };
-                if self.change(asset, healthy(asset, change)).await? {
-                    finding.mend("noted the new fingerprint");
-                }
+                self.change(asset, healthy(asset, change)).await?.then_some("noted the new fingerprint")
             }
             Problem::MarkedInVain => {
-                if self.change(asset, healthy(asset, AssetChange::default())).await? {
-                    finding.mend("took the mark off");
-                }
+                let change = healthy(asset, AssetChange::default());
+                self.change(asset, change).await?.then_some("took the mark off")
             }
-            Problem::OriginalDamaged => self.give_up(asset, finding).await?,
-            _ => {}
+            Problem::OriginalDamaged => {
+                self.give_up(asset, finding).await?;
+                None
+            }
+            _ => None,
+        };
+        if let Some(done) = done {
+            finding.mend(done);
         }
         Ok(())
     }
