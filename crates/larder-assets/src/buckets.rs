@@ -317,6 +317,11 @@ impl Larder {
         Ok(())
     }
 
+    /// Forgets what is remembered of buckets, after their records were changed.
+    pub(crate) fn forget_buckets(&self) {
+        self.bucket_cache().0.clear();
+    }
+
     async fn declare_presets(&self, presets: &[(String, String)]) -> Result<(), Fault> {
         let known: HashMap<String, PresetRecord> =
             self.catalog().presets().await?.into_iter().map(|preset| (preset.name.clone(), preset)).collect();
@@ -436,7 +441,7 @@ impl Larder {
 }
 
 /// Whether one folder is the other or lies in it; bytes of two buckets must never mix.
-fn overlap(one: &str, two: &str) -> bool {
+pub(crate) fn overlap(one: &str, two: &str) -> bool {
     let inside = |outer: &str, inner: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };

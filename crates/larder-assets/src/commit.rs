@@ -274,6 +274,10 @@ impl Larder {
                 if self.catalog().asset_at(&held.bucket, &held.key).await?.is_some() {
                     return Err(overtaken());
                 }
+                // Adopted files are assets wherever they lie, also where another key belongs.
+                if self.known_at(&to).await?.is_some() {
+                    return Ok(Moved::Blocked);
+                }
                 held.may_move()?;
                 if !self.store().capabilities().rename_keeps_fingerprint
                     && let Some(moved) = self.moved_bytes(intent).await?

@@ -8,21 +8,26 @@
 //! [`jobs::make_variants`];
 //! [`Larder::read_original`] and [`Larder::read_variant`] hand bytes out.
 
+pub mod adopt;
 pub mod buckets;
 pub mod credentials;
 pub mod fail_point;
+pub mod follow;
 pub mod intake;
 pub mod isolation;
 pub mod jobs;
 pub mod links;
+pub mod meta;
 pub mod net;
 pub mod operation;
 pub mod pixels;
 pub mod policy;
 pub mod preset;
 pub mod reading;
+pub mod reindex;
 mod remembered;
 pub mod removal;
+pub mod scrub;
 pub mod secrets;
 pub mod settings;
 pub mod sweep;
@@ -31,14 +36,19 @@ pub mod view;
 
 mod assets;
 mod commit;
+#[cfg(test)]
+mod home;
 mod larder;
 mod liveness;
+mod reports;
 mod warm;
 
+pub use adopt::{AdoptOptions, AdoptReport, VariantRule};
 pub use assets::{AssetPatch, AssetQuery, BatchAction, BatchOperation, BatchOutcome, CopyTarget};
 pub use buckets::{Bucket, PresetView, PutPreset};
 pub use commit::{PutOutcome, WriteCondition};
 pub use credentials::{Action, IssuedKey, NewKey, Principal, Scope};
+pub use follow::{Follow, Unfollowed};
 pub use intake::{Accepted, Door, Idempotency, Incoming, Staged, UploadQuery};
 pub use larder::{Larder, Readiness};
 pub use links::Links;
@@ -46,7 +56,9 @@ pub use liveness::ProcessName;
 pub use operation::{JobQuery, Statistics};
 pub use policy::{BucketPolicy, Visibility};
 pub use reading::Readable;
+pub use reindex::{ReindexOptions, ReindexReport};
 pub use removal::{DeleteOptions, Deleted};
+pub use scrub::{ScrubOptions, ScrubReport};
 pub use secrets::Secrets;
 pub use settings::Settings;
 pub use sweep::{SweepOptions, SweepReport};

@@ -82,6 +82,9 @@ pub struct BucketPolicy {
     pub retention: Vec<RetentionRule>,
     /// Variants that nobody fetched for this long are deleted (and made again when asked for).
     pub unused_variants_after: Option<Span>,
+    /// Files in the bucket's folder that no record has named for this long are deleted by a scrub that
+    /// repairs; never unless set.
+    pub orphan_grace: Option<Span>,
     /// How long deleted assets can be brought back.
     pub trash: Span,
     /// What is served of originals that carry a GPS position.
@@ -120,6 +123,7 @@ impl Default for BucketPolicy {
             cache: Span::seconds(300),
             retention: Vec::new(),
             unused_variants_after: None,
+            orphan_grace: None,
             trash: Span::days(7),
             gps: GpsPolicy::default(),
             deduplicate: false,

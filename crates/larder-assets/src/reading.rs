@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use larder_catalog::{AssetRecord, Touched, VariantIdentity, VariantRecord};
+use larder_catalog::{AssetRecord, AssetStatus, Touched, VariantIdentity, VariantRecord};
 use larder_core::{AssetId, BucketName, Code, Fault, FaultKind, FileType, ObjectKey, Timestamp};
 use larder_image::Recipe;
 use larder_store::{Attributes, Body, FileBody, Fingerprint, OpenOptions, Opened, Place, Stat};
@@ -357,6 +357,7 @@ impl Larder {
     }
 
     async fn read_asset(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
+        refuse_damaged(asset)?;
         match self.read_bytes(bucket, Lies::of(asset), head_of(asset)).await {
             Ok(readable) => Ok(readable),
             Err(fault) if fault.code == Code::StoredBytesCorrupt => {
@@ -603,6 +604,18 @@ fn stem(file_name: &str) -> &str {
 pub(crate) fn no_asset_at(bucket: &BucketName, key: &ObjectKey) -> Fault {
     Fault::new(Code::AssetNotFound, format!("no asset lies under {bucket}/{key}"))
         .remedy("check bucket and key")
+}
+
+/// Refuses an original whose bytes were found to be lost or damaged: they are never served as good.
+pub(crate) fn refuse_damaged(asset: &AssetRecord) -> Result<(), Fault> {
+    match asset.status {
+        AssetStatus::Failed => Err(Fault::new(
+            Code::StoredBytesCorrupt,
+            format!("the bytes of {}/{} were found to be damaged or gone", asset.bucket, asset.key),
+        )
+        .remedy("restore the file from a backup and run `larder scrub --repair`, or put it again")),
+        _ => Ok(()),
+    }
 }
 
 fn missing(at: &Place) -> Fault {

@@ -16,6 +16,7 @@ use crate::{
         make_variants::MakeVariants,
     },
     larder::{Larder, OWN_FOLDER},
+    reports,
 };
 
 /// Records looked at in one go.
@@ -313,6 +314,11 @@ impl Larder {
                 break;
             }
         }
+        self.catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move { tx.forget_checkpoints_before(reports::PREFIX, before).await })
+            })
+            .await?;
         self.catalog().forget_state_before(before).await?;
         Ok(forgotten)
     }

@@ -54,9 +54,10 @@ pub use queue::{
 };
 pub use records::{
     AssetChange, AssetFilter, AssetRecord, AssetStatus, Begun, BucketRecord, BucketUsage, Fence,
-    IdempotencyAnswer, IdempotencyRecord, IdempotencyState, KeyRecord, Level, NewIdempotency, PlaceWrite,
-    PresetRecord, ScheduleRecord, TypeUsage, UploadChange, UploadFilter, UploadRecord, UploadStatus,
-    VariantIdentity, VariantRecord, VariantResult, VariantStatus, VariantUsage,
+    IdempotencyAnswer, IdempotencyRecord, IdempotencyState, KeyRecord, Level, MetaChange, MetaKind, MetaLog,
+    NewIdempotency, OrphanRecord, PlaceWrite, PresetRecord, ScheduleRecord, TypeUsage, UploadChange,
+    UploadFilter, UploadRecord, UploadStatus, VariantIdentity, VariantRecord, VariantResult, VariantStatus,
+    VariantUsage,
 };
 pub use state::{Progress, Touched, WorkerRecord};
 pub use tx::{Class, Tx};

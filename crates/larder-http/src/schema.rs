@@ -227,6 +227,7 @@ fn policy() -> Value {
         ("cache", span(), Maybe),
         ("retention", list(retention), Maybe),
         ("unused_variants_after", or_null(span()), Maybe),
+        ("orphan_grace", or_null(span()), Maybe),
         ("trash", span(), Maybe),
         ("gps", one_of(&["serve", "strip", "refuse"]), Maybe),
         ("deduplicate", boolean(), Maybe),

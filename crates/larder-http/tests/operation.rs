@@ -7,8 +7,9 @@ use std::time::Duration;
 use http::Method;
 use larder_assets::Action;
 use larder_http::{AppOptions, ServerLimits};
+use larder_store::{PutOptions, StoreExt};
 use larder_testkit::faulty_store::{Operation, Rule};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{House, Plan, pictures};
 
 #[tokio::test]
@@ -362,4 +363,44 @@ async fn a_store_that_hangs_is_found_out_in_time() {
         (&ready["status"], &ready["store"]["code"]),
         (&json!("degraded"), &json!("backend_unavailable"))
     );
+}
+
+#[tokio::test]
+async fn adoptions_and_scrubs_are_jobs_with_reports() {
+    let house = House::new().await;
+    let photo = larder_testkit::fixtures::jpeg(120, 80);
+    let at = "media/old/a.jpg".parse().unwrap();
+    house.larder.store().put_bytes(&at, photo.clone(), PutOptions::default()).await.unwrap();
+    let scrub = async |body: Value| {
+        let answer = house.post("/api/v1/scrub").json(&body).send().await.is(202);
+        let job = answer.json()["job_id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("location"), format!("/api/v1/jobs/{job}"));
+        house.get(&format!("/api/v1/jobs/{job}/report")).send().await.refused(404, "job_not_found");
+        house.work().await;
+        house.get(&format!("/api/v1/jobs/{job}/report")).send().await.is(200).json()
+    };
+    let report = scrub(json!({ "sample": 1.0 })).await;
+    assert_eq!((&report["problems"], &report["orphans"]), (&json!(1), &json!(1)), "{report}");
+    let answer = house.post("/api/v1/adopt").json(&json!({ "bucket": "media" })).send().await.is(202);
+    let job = answer.json()["job_id"].as_str().unwrap().to_owned();
+    house.work().await;
+    let report = house.get(&format!("/api/v1/jobs/{job}/report")).send().await.is(200).json();
+    assert_eq!((&report["adopted"], &report["refused"]), (&json!(1), &json!(0)), "{report}");
+    assert_eq!(house.get("/m/media/old/a.jpg").send().await.is(200).body, photo);
+    assert_eq!(scrub(json!({})).await["problems"], 0);
+
+    house
+        .post("/api/v1/adopt")
+        .json(&json!({ "bucket": "nowhere" }))
+        .send()
+        .await
+        .refused(404, "bucket_not_found");
+    house
+        .post("/api/v1/adopt")
+        .json(&json!({ "bucket": "media", "prefixx": "" }))
+        .send()
+        .await
+        .refused(400, "invalid_request");
+    let reader = house.key(&[Action::Read, Action::List]).await;
+    house.post("/api/v1/scrub").bearer(&reader).send().await.refused(403, "forbidden");
 }

@@ -80,6 +80,10 @@ pub struct Listing {
     pub entries: Vec<Entry>,
     /// With a delimiter: what further places share up to and including the next `/`.
     pub prefixes: Vec<String>,
+    /// Names between these entries that are no places (control characters, no UTF-8, empty or dot
+    /// segments), escaped for people: what lies there can't be read through a store. Told, so that
+    /// whoever compares a store with something else can tell, too.
+    pub unnameable: Vec<String>,
     /// What to pass as [`after`](ListOptions::after) for the next page; `None` if this is the last.
     pub next: Option<String>,
 }

@@ -77,7 +77,8 @@ const WRITE_BYTES: usize = 1024 * 1024;
 /// - Symbolic links below the folder are not followed, in any part of a path: reading and writing
 ///   through one is [`Error::Denied`], listing leaves it out. The folder itself may be one. Hard links
 ///   and mounts below it are not told apart from ordinary files and folders.
-/// - Files that are no regular files, and names that are no [`Place`], do not exist for it.
+/// - Files that are no regular files, and names that are no [`Place`], do not exist for it; a listing tells
+///   such names.
 /// - Folders that become empty are removed.
 #[derive(Debug, Clone)]
 pub struct LocalStore {

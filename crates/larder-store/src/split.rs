@@ -156,7 +156,9 @@ fn merged(one: Listing, two: Listing, limit: usize) -> Listing {
         entries.retain(|entry| entry.place.as_str() <= until.as_str());
         prefixes.retain(|prefix| prefix <= until);
     }
-    let mut page = Listing { next: until, ..Listing::default() };
+    let mut unnameable = one.unnameable;
+    unnameable.extend(two.unnameable);
+    let mut page = Listing { next: until, unnameable, ..Listing::default() };
     let (mut entries, mut prefixes) = (entries.into_iter().peekable(), prefixes.into_iter().peekable());
     loop {
         let entry_is_next = match (entries.peek(), prefixes.peek()) {

@@ -305,3 +305,34 @@ async fn a_put_into_a_new_tree_syncs_every_folder_of_it_once() {
     put(&store, "a/b/c/two", "x").await;
     assert_eq!(store.folder_syncs_total() - before, 5, "c alone");
 }
+
+#[tokio::test]
+async fn names_that_are_no_places_are_told_once_over_all_pages() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = folder();
+    let store = open(folder.path());
+    for name in ["media/a", "media/c", "media/d/e"] {
+        put(&store, name, "x").await;
+    }
+    let media = folder.path().join("media");
+    fs::write(media.join("b\nb"), "x").unwrap();
+    fs::write(media.join(std::ffi::OsStr::from_bytes(b"d/\xff")), "x").unwrap();
+    fs::create_dir(media.join("z\x7f")).unwrap();
+    fs::write(media.join("z\x7f/below"), "x").unwrap();
+    for limit in 1..5 {
+        let mut options = ListOptions { limit, ..ListOptions::under("media/") };
+        let (mut places, mut told) = (Vec::new(), Vec::new());
+        loop {
+            let page = store.list(options.clone()).await.unwrap();
+            places.extend(page.entries.iter().map(|entry| entry.place.to_string()));
+            told.extend(page.unnameable);
+            match page.next {
+                Some(next) => options.after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(places, ["media/a", "media/c", "media/d/e"], "limit {limit}");
+        assert_eq!(told, ["media/b\\nb", "media/d/\\xff", "media/z\\x7f"], "limit {limit}");
+    }
+}

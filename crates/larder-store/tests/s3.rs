@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use larder_core::{Ambient, Timestamp};
 use larder_store::{
-    Attributes, BucketSetup, Condition, Encryption, Error, Finding, OpenOptions, Place, PutOptions,
-    S3Checksum, S3Credentials, S3Key, S3Options, S3Store, SetupOutcome, SignedAction, Store, StoreExt,
-    UnfinishedOptions, Verdict, iam_policy,
+    Attributes, BucketSetup, Condition, Encryption, Error, Finding, ListOptions, OpenOptions, Place,
+    PutOptions, S3Checksum, S3Credentials, S3Key, S3Options, S3Store, SetupOutcome, SignedAction, Store,
+    StoreExt, UnfinishedOptions, Verdict, iam_policy,
 };
 use larder_testkit::s3::{
     moto,
@@ -313,6 +313,25 @@ async fn encryption_is_asked_for() {
         let head = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
         assert!(head.contains("x-amz-server-side-encryption: aes256"), "{head}");
     }
+}
+
+/// A bucket that others fill has keys that no place can name.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_no_places_are_told_and_spoil_no_listing() {
+    let options = moto::bucket();
+    let store = S3Store::connect(&options, ambient()).await.unwrap();
+    store.put_bytes(&place("a"), "x", PutOptions::default()).await.unwrap();
+    let root = format!("{}{}", options.endpoint.as_ref().unwrap(), options.bucket);
+    for key in ["b//c", "folder/"] {
+        let url = format!("{root}/{key}").parse().unwrap();
+        let signature = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        assert_eq!(fetch("PUT", &url, &[("authorization", signature)], "x").await.0, 200, "{key}");
+    }
+    store.put_bytes(&place("z"), "x", PutOptions::default()).await.unwrap();
+    let page = store.list(ListOptions::default()).await.unwrap();
+    let places: Vec<_> = page.entries.iter().map(|entry| entry.place.as_str()).collect();
+    assert_eq!(places, ["a", "z"]);
+    assert_eq!(page.unnameable, ["b//c", "folder/"]);
 }
 
 /// All steps, on the server that has these settings; and what they set is what `check` then finds.

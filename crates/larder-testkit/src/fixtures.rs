@@ -46,6 +46,58 @@ pub fn with_gps(jpeg: &[u8]) -> Vec<u8> {
     [&jpeg[..2], &[0xFF, 0xE1], &length, &block, &jpeg[2..]].concat()
 }
 
+/// A folder of an application that keeps covers and pages: places below the folder, and their bytes.
+/// `media/series/{slug}/cover.{ext}` and `media/series/{slug}/vol{n}/ch{n}/{hash}.{ext}`.
+pub fn covers_and_pages() -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for (number, slug) in ["one-piece", "naruto"].into_iter().enumerate() {
+        let seed = number as u64 * 100;
+        files.push((format!("media/series/{slug}/cover.jpg"), unlike(seed + 1, 300, 450)));
+        for (volume, chapter) in [(1, 1), (1, 2), (2, 9)] {
+            for page in 0..2 {
+                let seed = seed + 10 * chapter + page;
+                let name = format!("media/series/{slug}/vol{volume}/ch{chapter}/{seed:032x}.jpg");
+                files.push((name, unlike(seed, 200, 300)));
+            }
+        }
+    }
+    files
+}
+
+/// A folder of an application that keeps each picture in five sizes:
+/// `series/{h[0:2]}/{h[2:4]}/{id}/poster/{size}.webp`. `webp` makes a WebP of a JPEG, no larger than the given
+/// box, if there is one.
+pub fn posters_in_sizes(webp: impl Fn(&[u8], Option<(u32, u32)>) -> Vec<u8>) -> Vec<(String, Vec<u8>)> {
+    let sizes = [
+        ("original", None),
+        ("large", Some((1_920, 1_080))),
+        ("medium", Some((1_280, 720))),
+        ("small", Some((640, 360))),
+        ("thumbnail", Some((300, 169))),
+    ];
+    let mut files = Vec::new();
+    for id in [7_u64, 123] {
+        let original = unlike(id, 800, 1_200);
+        for (size, within) in sizes {
+            let place = format!("series/{:02x}/{:02x}/{id}/poster/{size}.webp", id % 256, (id * 31) % 256);
+            files.push((place, webp(&original, within)));
+        }
+    }
+    files
+}
+
+/// Writes files below a folder.
+///
+/// # Panics
+/// The folder can't be written.
+pub fn write_tree(folder: &std::path::Path, files: &[(String, Vec<u8>)]) {
+    for (place, bytes) in files {
+        let path = folder.join(place);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a writable folder");
+        std::fs::write(path, bytes).expect("a writable folder");
+    }
+}
+
 fn rgb(width: u32, height: u32) -> Vec<u8> {
     let mut pixels = Vec::with_capacity((width * height * 3) as usize);
     for y in 0..height {

@@ -103,7 +103,8 @@ async fn lives(start: impl Fn() -> Server) {
     let read = client().get(format!("{address}/m/media/same.jpg")).send().await.unwrap();
     assert_eq!(read.bytes().await.unwrap(), fixtures::unlike(21, 300, 200));
     // Variants of replaced bytes stay until they are collected; with the asset they go at once.
-    let gone = client().delete(format!("{address}/api/v1/buckets/media/objects/same.jpg?purge=true")).send().await;
+    let gone =
+        client().delete(format!("{address}/api/v1/buckets/media/objects/same.jpg?purge=true")).send().await;
     assert!(gone.unwrap().status().is_success());
     support::settled(&address).await;
     assert_eq!(server.stop(), Some(0));

@@ -158,7 +158,7 @@ impl Larder {
     }
 
     /// Decodes a picture in full, strictly, and says what is recorded of it; `None` for other files.
-    async fn examine(
+    pub(crate) async fn examine(
         &self,
         bucket: &Bucket,
         (staged, fingerprint): (&Place, &str),

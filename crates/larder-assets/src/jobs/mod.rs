@@ -5,13 +5,16 @@
 //! stores in a transaction that proves the lease
 //! ([`Tx::confirm_lease`](larder_catalog::Tx::confirm_lease)).
 
+pub mod adopt;
 pub mod backfill;
 pub mod collect;
+pub mod compact_meta;
 pub mod delete_prefix;
 pub mod import_url;
 pub mod ingest_upload;
 pub mod make_variants;
 pub mod retention;
+pub mod scrub;
 pub mod sweep_uploads;
 
 use std::sync::{
@@ -39,6 +42,9 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<sweep_uploads::SweepUploads>(),
     JobKind::of::<collect::Collect>(),
     JobKind::of::<retention::ApplyRetention>(),
+    JobKind::of::<compact_meta::CompactMeta>(),
+    JobKind::of::<adopt::Adopt>(),
+    JobKind::of::<scrub::Scrub>(),
 ];
 
 /// The queues, in the order in which they are shown.

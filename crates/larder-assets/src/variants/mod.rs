@@ -25,7 +25,7 @@ use crate::{
 
 /// Hex digits of a source's and a recipe's digest in the name of a variant's file: 64 bits each, so
 /// that two of one asset never share a name.
-const NAME_DIGITS: usize = 16;
+pub(crate) const NAME_DIGITS: usize = 16;
 
 /// Folder of variants below a bucket's prefix.
 pub(crate) const FOLDER: &str = "_variants";

@@ -12,7 +12,7 @@ use super::{
     make::{failed_before, still_has},
     recipe_digest,
 };
-use crate::{buckets::Bucket, larder::Larder};
+use crate::{buckets::Bucket, larder::Larder, reading::refuse_damaged};
 
 impl Larder {
     /// The variant's record, made first if need be.
@@ -36,6 +36,7 @@ impl Larder {
         if let Some(found) = self.usable(&identity).await? {
             return Ok(found);
         }
+        refuse_damaged(asset)?;
         let _turn = self.flights().board(asset.id, &identity.recipe_digest).await;
         if let Some(found) = self.usable(&identity).await? {
             return Ok(found);

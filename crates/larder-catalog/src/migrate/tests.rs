@@ -14,7 +14,7 @@ use crate::{
 };
 
 const NEXT: Migration = Migration {
-    version: 6,
+    version: 7,
     name: "flavour",
     class: Class::Durable,
     sqlite: "ALTER TABLE buckets ADD COLUMN flavour TEXT",
@@ -22,7 +22,7 @@ const NEXT: Migration = Migration {
 };
 
 const BROKEN: Migration = Migration {
-    version: 7,
+    version: 8,
     name: "broken",
     class: Class::Durable,
     sqlite: "CREATE TABLE half (a INTEGER); SELECT nonsense FROM nowhere",
@@ -61,8 +61,8 @@ async fn an_existing_catalogue_is_copied_before_it_is_migrated() {
         .await
         .unwrap();
     let applied = run(catalog.db(), &steps(&[NEXT]), catalog.ambient()).await.unwrap();
-    let copy = directory.path().join("catalog-before-6.db");
-    assert_eq!((applied.versions, applied.snapshot), (vec![6], Some(copy.clone())));
+    let copy = directory.path().join("catalog-before-7.db");
+    assert_eq!((applied.versions, applied.snapshot), (vec![7], Some(copy.clone())));
 
     let mut connection = SqliteFile::new(&copy, Class::Durable).connect().await.unwrap();
     let versions: i64 = sqlx::query("SELECT max(version) AS n FROM schema_migrations")
@@ -72,7 +72,7 @@ async fn an_existing_catalogue_is_copied_before_it_is_migrated() {
         .get("n");
     let buckets: i64 =
         sqlx::query("SELECT count(*) AS n FROM buckets").fetch_one(&mut connection).await.unwrap().get("n");
-    assert_eq!((versions, buckets), (5, 1));
+    assert_eq!((versions, buckets), (6, 1));
     assert!(status(catalog.db(), &steps(&[NEXT])).await.unwrap().pending.is_empty());
 }
 
@@ -81,9 +81,9 @@ async fn a_broken_step_changes_nothing(catalog: &Catalog) {
     let error = run(catalog.db(), &steps(&[NEXT, BROKEN]), catalog.ambient()).await.unwrap_err();
     assert!(matches!(error, Error::Internal { .. }), "{error:?}");
     let pending = status(catalog.db(), &steps(&[NEXT, BROKEN])).await.unwrap().pending;
-    assert_eq!(pending.iter().map(|step| step.version).collect::<Vec<_>>(), [6, 7]);
+    assert_eq!(pending.iter().map(|step| step.version).collect::<Vec<_>>(), [7, 8]);
     let applied = run(catalog.db(), &steps(&[NEXT]), catalog.ambient()).await.unwrap();
-    assert_eq!(applied.versions, [6]);
+    assert_eq!(applied.versions, [7]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use larder_core::{AssetId, BucketName, Code, ObjectKey, Timestamp};
 use serde_json::Value;
 
+use super::meta::MetaKind;
 use crate::{
     change::Change,
     db::{FromRow, Param, Row, Statement, json, opt_json},
@@ -180,7 +181,7 @@ impl AssetRecord {
         ]
     }
 
-    fn columns(&self) -> Vec<(&'static str, Param)> {
+    pub(super) fn columns(&self) -> Vec<(&'static str, Param)> {
         let mut columns = vec![
             ("id", self.id.into()),
             ("bucket", (&self.bucket).into()),
@@ -244,7 +245,7 @@ impl Tx {
     pub async fn insert_asset(&mut self, asset: &AssetRecord) -> Result<()> {
         let insert = Statement::insert("assets", asset.columns()).push(" ON CONFLICT DO NOTHING");
         let inserted = self.execute(Class::Durable, insert).await?;
-        self.announce(Change::Asset(asset.id));
+        self.asset_changed(asset.id).await?;
         changed_one(inserted, || format!("an asset lies already under {}/{}", asset.bucket, asset.key))
     }
 
@@ -259,7 +260,7 @@ impl Tx {
             .and("id = ", asset.id)
             .and("version = ", expected);
         let updated = self.execute(Class::Durable, update).await?;
-        self.announce(Change::Asset(asset.id));
+        self.asset_changed(asset.id).await?;
         changed_one(updated, || stale(asset.id))?;
         Ok(expected + 1)
     }
@@ -339,16 +340,22 @@ impl Tx {
     /// whether there was one.
     pub async fn purge_asset(&mut self, id: AssetId) -> Result<bool> {
         let delete = Statement::new("DELETE FROM assets WHERE deleted_at IS NOT NULL").and("id = ", id);
-        self.announce(Change::Asset(id));
+        self.asset_changed(id).await?;
         Ok(self.execute(Class::Durable, delete).await? > 0)
     }
 
     async fn write_asset(&mut self, id: AssetId, update: Statement) -> Result<AssetRecord> {
         let updated = self.execute(Class::Durable, update).await?;
         let asset = self.existing_asset(id).await?;
-        self.announce(Change::Asset(id));
+        self.asset_changed(id).await?;
         changed_one(updated, || stale(id))?;
         Ok(asset)
+    }
+
+    /// Tells of a change, here and in the store.
+    async fn asset_changed(&mut self, id: AssetId) -> Result<()> {
+        self.announce(Change::Asset(id));
+        self.mark_meta(MetaKind::Asset, id).await
     }
 
     async fn existing_asset(&mut self, id: AssetId) -> Result<AssetRecord> {

@@ -3,6 +3,7 @@
 use larder_core::{BucketName, Timestamp};
 use serde_json::Value;
 
+use super::meta::MetaKind;
 use crate::{
     db::{FromRow, Row, Statement, json},
     error::Result,
@@ -66,12 +67,14 @@ impl Tx {
             " ON CONFLICT (name) DO UPDATE SET policy = excluded.policy, \
              managed_by_file = excluded.managed_by_file, updated_at = excluded.updated_at",
         );
-        self.execute(Class::Durable, upsert).await.map(drop)
+        self.execute(Class::Durable, upsert).await?;
+        self.mark_meta(MetaKind::Bucket, name).await
     }
 
     /// Removes a bucket's record and nothing that lies in it. Answers whether there was one.
     pub async fn remove_bucket(&mut self, name: &BucketName) -> Result<bool> {
         let delete = Statement::new("DELETE FROM buckets WHERE name = $1").with(name);
+        self.mark_meta(MetaKind::Bucket, name).await?;
         Ok(self.execute(Class::Durable, delete).await? > 0)
     }
 
@@ -83,6 +86,12 @@ impl Tx {
             Statement::update("buckets", vec![("managed_by_file", false.into()), ("updated_at", now.into())])
                 .push(" WHERE managed_by_file = 1")
                 .and_not_in("name", names);
-        self.execute(Class::Durable, update).await
+        let detached = self.execute(Class::Durable, update).await?;
+        if detached > 0 {
+            for bucket in self.buckets().await? {
+                self.mark_meta(MetaKind::Bucket, &bucket.name).await?;
+            }
+        }
+        Ok(detached)
     }
 }

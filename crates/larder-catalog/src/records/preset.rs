@@ -2,6 +2,7 @@
 
 use larder_core::Timestamp;
 
+use super::meta::MetaKind;
 use crate::{
     db::{FromRow, Row, Statement},
     error::Result,
@@ -60,12 +61,14 @@ impl Tx {
             " ON CONFLICT (name) DO UPDATE SET recipe = excluded.recipe, \
              managed_by_file = excluded.managed_by_file, updated_at = excluded.updated_at",
         );
-        self.execute(Class::Durable, upsert).await.map(drop)
+        self.execute(Class::Durable, upsert).await?;
+        self.mark_meta(MetaKind::Preset, name).await
     }
 
     /// Removes a preset; variants made with its recipe stay. Answers whether there was one.
     pub async fn remove_preset(&mut self, name: &str) -> Result<bool> {
         let delete = Statement::new("DELETE FROM presets WHERE name = $1").with(name);
+        self.mark_meta(MetaKind::Preset, name).await?;
         Ok(self.execute(Class::Durable, delete).await? > 0)
     }
 
@@ -77,6 +80,12 @@ impl Tx {
             Statement::update("presets", vec![("managed_by_file", false.into()), ("updated_at", now.into())])
                 .push(" WHERE managed_by_file = 1")
                 .and_not_in("name", names);
-        self.execute(Class::Durable, update).await
+        let detached = self.execute(Class::Durable, update).await?;
+        if detached > 0 {
+            for preset in self.presets().await? {
+                self.mark_meta(MetaKind::Preset, &preset.name).await?;
+            }
+        }
+        Ok(detached)
     }
 }

@@ -2,7 +2,7 @@
 
 use larder_core::{AssetId, Code, Fault, Timestamp, VariantId};
 
-use super::asset::changed_one;
+use super::{asset::changed_one, meta::MetaKind};
 use crate::{
     change::Change,
     db::{FromRow, Param, Row, Statement, json},
@@ -272,6 +272,9 @@ impl Tx {
             .and("id = ", id)
             .and_in("status", from.iter().copied());
         let won = self.execute(Class::Durable, update).await? == 1;
+        if won {
+            self.mark_meta(MetaKind::Variant, id).await?;
+        }
         if let Some(variant) = self.variant(id).await? {
             self.announce(Change::Asset(variant.asset_id));
         }
@@ -329,7 +332,8 @@ impl Tx {
             .push(" WHERE 1 = 1")
             .and("id = ", id)
             .and("place = ", from);
-        changed_one(self.execute(Class::Durable, update).await?, || format!("variant {id} has moved"))
+        changed_one(self.execute(Class::Durable, update).await?, || format!("variant {id} has moved"))?;
+        self.mark_meta(MetaKind::Variant, id).await
     }
 
     /// Forgets a variant whose bytes are removed, if it still has the status `status`. Answers
@@ -337,6 +341,7 @@ impl Tx {
     pub async fn remove_variant(&mut self, id: VariantId, status: VariantStatus) -> Result<bool> {
         let delete =
             Statement::new("DELETE FROM variants WHERE 1 = 1").and("id = ", id).and("status = ", status);
+        self.mark_meta(MetaKind::Variant, id).await?;
         Ok(self.execute(Class::Durable, delete).await? > 0)
     }
 }

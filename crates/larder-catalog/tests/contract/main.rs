@@ -3,6 +3,7 @@
 mod assets;
 mod commits;
 mod engine;
+mod meta;
 mod named;
 mod places;
 mod queue;

@@ -12,6 +12,7 @@ mod events;
 mod form;
 mod health;
 mod imports;
+mod integrity;
 mod jobs;
 mod keys;
 mod landing;
@@ -177,6 +178,7 @@ const GROUPS: &[&[Route]] = &[
     sign::ROUTES,
     jobs::ROUTES,
     operation::ROUTES,
+    integrity::ROUTES,
     keys::ROUTES,
     delivery::ROUTES,
     health::ROUTES,

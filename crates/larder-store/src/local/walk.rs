@@ -4,7 +4,10 @@
 //! before `a/c`. A folder is read in chunks of its smallest names, whatever it holds: a folder of a
 //! million files costs a scan of its names for each page and the memory of one chunk.
 
-use std::{collections::BinaryHeap, os::fd::OwnedFd};
+use std::{
+    collections::{BTreeMap, BinaryHeap},
+    os::fd::OwnedFd,
+};
 
 use rustix::{
     fs::{AtFlags, Dir, FileType},
@@ -22,7 +25,8 @@ const CHUNK_NAMES: usize = 2_048;
 
 /// One page. Folders that vanish meanwhile are empty.
 pub(super) fn list(root: &Root, options: &ListOptions) -> Result<Listing, Errno> {
-    let mut walk = Walk { root, options, page: Listing::default(), last: String::new() };
+    let mut walk =
+        Walk { root, options, page: Listing::default(), last: String::new(), unnameable: BTreeMap::new() };
     // Nothing before the last slash of the prefix needs looking at.
     let folder = options.prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     let is_folder = folder.parse::<Place>().is_ok() || !options.prefix.contains('/');
@@ -38,6 +42,8 @@ struct Walk<'a> {
     page: Listing,
     /// The last entry or prefix of the page.
     last: String,
+    /// Children that are no places, as they are shown to people.
+    unnameable: BTreeMap<Child, String>,
 }
 
 /// The path of a child, with a slash at the end if it is a folder: the text by which it sorts.
@@ -62,6 +68,14 @@ impl Walk<'_> {
             // Held for a run of files only, so that a deep tree does not hold a file for each level.
             let mut opened: Option<OwnedFd> = None;
             for child in chunk {
+                if let Some(shown) = self.unnameable.remove(&child) {
+                    if self.is_full() {
+                        return Ok(Page::Full);
+                    }
+                    self.page.unnameable.push(shown);
+                    self.last = child;
+                    continue;
+                }
                 let page = match child.strip_suffix('/') {
                     Some(path) => {
                         opened = None;
@@ -81,7 +95,7 @@ impl Walk<'_> {
     }
 
     /// The smallest children after `seen` that matter to this listing, in order.
-    fn chunk(&self, folder: &str, seen: &str) -> Result<Vec<Child>, Errno> {
+    fn chunk(&mut self, folder: &str, seen: &str) -> Result<Vec<Child>, Errno> {
         let opened = match self.root.folder(folder) {
             Ok(opened) => opened,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => return Ok(Vec::new()),
@@ -90,28 +104,35 @@ impl Walk<'_> {
         let mut smallest = BinaryHeap::with_capacity(CHUNK_NAMES.min(64));
         for entry in Dir::read_from(&opened)? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else {
-                tracing::debug!(folder, name = ?entry.file_name(), "a name that is no UTF-8 is left out");
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
                 continue;
+            }
+            let path = |name: &str| match folder {
+                "" => name.to_owned(),
+                folder => format!("{folder}/{name}"),
             };
-            if matches!(name, "." | "..") {
-                continue;
-            }
-            let mut child = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-            if child.parse::<Place>().is_err() {
-                tracing::debug!(folder, name, "a name that is no place is left out");
-                continue;
-            }
-            match self.kind(&opened, name, entry.file_type())? {
-                FileType::RegularFile => {}
-                FileType::Directory => child.push('/'),
-                _ => continue,
-            }
+            let name = entry.file_name().to_str().ok();
+            let named = name.map(path).filter(|child| child.parse::<Place>().is_ok());
+            let (child, shown) = match (name, named) {
+                (Some(name), Some(child)) => match self.kind(&opened, name, entry.file_type())? {
+                    FileType::RegularFile => (child, None),
+                    FileType::Directory => (format!("{child}/"), None),
+                    _ => continue,
+                },
+                // The control character keeps it apart from every place.
+                _ => {
+                    let shown = path(&entry.file_name().to_bytes().escape_ascii().to_string());
+                    (format!("{}\u{1}", path(&entry.file_name().to_string_lossy())), Some(shown))
+                }
+            };
             let worth =
                 smallest.len() < CHUNK_NAMES || smallest.peek().is_some_and(|largest| child < *largest);
             if worth && child.as_str() > seen && self.matters(&child) {
                 if smallest.len() == CHUNK_NAMES {
                     smallest.pop();
+                }
+                if let Some(shown) = shown {
+                    self.unnameable.insert(child.clone(), shown);
                 }
                 smallest.push(child);
             }
@@ -197,7 +218,9 @@ impl Walk<'_> {
 
     /// Whether the page has no room; then it says where the next one begins.
     fn is_full(&mut self) -> bool {
-        let full = self.page.entries.len() + self.page.prefixes.len() >= self.options.page_limit();
+        let limit = self.options.page_limit();
+        let full = self.page.entries.len() + self.page.prefixes.len() >= limit
+            || self.page.unnameable.len() >= limit;
         if full {
             self.page.next = Some(self.last.clone());
         }

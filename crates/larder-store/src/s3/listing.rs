@@ -74,10 +74,9 @@ pub(super) async fn list(client: &Client, options: ListOptions) -> Result<Listin
             }
             match content {
                 None => page.prefixes.push(text),
-                // Keys that are no places were put by others, and can't be told to anyone by their place.
                 Some(content) => match entry(&text, &content) {
                     Some(entry) => page.entries.push(entry),
-                    None => tracing::debug!(key, "a key that is no place is left out of a listing"),
+                    None => page.unnameable.push(text.escape_debug().to_string()),
                 },
             }
         }

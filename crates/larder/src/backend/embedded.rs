@@ -1,12 +1,16 @@
 //! The data directory, opened by the command itself.
 
-use std::{sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use larder_assets::{
-    AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, DeleteOptions, Deleted, Door, Incoming,
-    IssuedKey, JobQuery, JobView, KeyView, Larder, NewKey, Page, PresetView, PutPreset, Statistics,
-    SweepOptions, SweepReport, UploadView, VariantView, WriteCondition,
+    AdoptOptions, AdoptReport, AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, DeleteOptions,
+    Deleted, Door, Follow, Incoming, IssuedKey, JobQuery, JobView, KeyView, Larder, NewKey, Page, PresetView,
+    PutPreset, ReindexOptions, ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions,
+    SweepReport, UploadView, VariantView, WriteCondition,
     links::{OWN_KEY, encode_path},
     operation::{QueueView, WorkerView},
     view::digest_start,
@@ -223,6 +227,18 @@ impl Backend for Embedded {
         self.larder.sweep(options).await
     }
 
+    async fn adopt(&self, options: &AdoptOptions, follow: Arc<dyn Follow>) -> Outcome<AdoptReport> {
+        self.larder.adopt(options, &*follow).await
+    }
+
+    async fn reindex(&self, options: ReindexOptions, follow: Arc<dyn Follow>) -> Outcome<ReindexReport> {
+        self.larder.reindex(options, &*follow).await
+    }
+
+    async fn scrub(&self, options: &ScrubOptions, follow: Arc<dyn Follow>) -> Outcome<ScrubReport> {
+        self.larder.scrub(options, &*follow).await
+    }
+
     async fn keys(&self) -> Outcome<Vec<KeyView>> {
         self.larder.keys().await
     }
@@ -260,6 +276,7 @@ impl Backend for Embedded {
         if let Some(worker) = worker {
             worker.stop(GRACE).await;
         }
+        self.larder.record_meta_at_end().await;
         self.larder.catalog().close().await;
     }
 }

@@ -9,8 +9,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use larder_assets::{
-    AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView,
-    NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    AdoptOptions, AdoptReport, AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, Follow,
+    IssuedKey, JobQuery, JobView, KeyView, NewKey, Page, PresetView, PutPreset, ReindexOptions,
+    ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
     operation::{QueueView, WorkerView},
 };
 use larder_core::{AssetId, BucketName, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span};
@@ -146,6 +147,12 @@ pub trait Backend: Send + Sync {
     async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics>;
     /// Removes what rules say.
     async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport>;
+    /// Makes assets of files that lie in the store.
+    async fn adopt(&self, options: &AdoptOptions, follow: Arc<dyn Follow>) -> Outcome<AdoptReport>;
+    /// Rebuilds the catalogue from the store.
+    async fn reindex(&self, options: ReindexOptions, follow: Arc<dyn Follow>) -> Outcome<ReindexReport>;
+    /// Compares catalogue and store.
+    async fn scrub(&self, options: &ScrubOptions, follow: Arc<dyn Follow>) -> Outcome<ScrubReport>;
     /// All keys.
     async fn keys(&self) -> Outcome<Vec<KeyView>>;
     /// Makes a key.

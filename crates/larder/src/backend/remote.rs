@@ -1,13 +1,14 @@
 //! A server, asked over its API.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use larder_assets::{
-    AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView,
-    NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    AdoptOptions, AdoptReport, AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, Follow,
+    IssuedKey, JobQuery, JobView, KeyView, NewKey, Page, PresetView, PutPreset, ReindexOptions,
+    ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
     links::encode_path,
     operation::{QueueView, WorkerView},
     view::digest_start,
@@ -29,6 +30,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Time without any byte after which an answer is given up; longer than the longest wait.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// How often a job of the server is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Larder behind HTTP.
 pub struct Remote {
@@ -107,6 +111,34 @@ impl Remote {
         Fault::new(Code::BackendUnavailable, format!("the server at {} {what}", self.base))
             .remedy("check --server (or LARDER_SERVER) and that the server runs")
             .caused_by(error.without_url())
+    }
+
+    /// Has the server do long work, and follows it to its report.
+    async fn job_with_report<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        options: &Value,
+        follow: Arc<dyn Follow>,
+    ) -> Outcome<T> {
+        let started: JobOf = self.ask(self.request(Method::POST, path).json(options)).await?;
+        let job = format!("/jobs/{}", started.job_id);
+        // A job tells its progress in per cent.
+        follow.expect(100);
+        let mut shown = 0;
+        loop {
+            let now: JobView = self.get(&job).await?;
+            let percent = u64::from(now.progress_percentage);
+            follow.advance(percent.saturating_sub(shown));
+            shown = shown.max(percent);
+            match now.state.as_str() {
+                "done" => return self.get(&format!("{job}/report")).await,
+                "dead" | "cancelled" => {
+                    let ended = || Fault::new(Code::Cancelled, format!("the job {} was cancelled", now.id));
+                    return Err(now.error.clone().unwrap_or_else(ended));
+                }
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
     }
 
     /// What both ways in say of a file, except where it goes.
@@ -299,6 +331,19 @@ impl Backend for Remote {
 
     async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport> {
         self.ask(self.request(Method::POST, "/gc/sweep").json(options)).await
+    }
+
+    async fn adopt(&self, options: &AdoptOptions, follow: Arc<dyn Follow>) -> Outcome<AdoptReport> {
+        self.job_with_report("/adopt", &json!(options), follow).await
+    }
+
+    async fn reindex(&self, _: ReindexOptions, _: Arc<dyn Follow>) -> Outcome<ReindexReport> {
+        Err(Fault::new(Code::InvalidRequest, "a catalogue is rebuilt where it lies, not through a server")
+            .remedy("give the command without --server (and LARDER_SERVER), with --data-dir or LARDER_DATABASE_URL"))
+    }
+
+    async fn scrub(&self, options: &ScrubOptions, follow: Arc<dyn Follow>) -> Outcome<ScrubReport> {
+        self.job_with_report("/scrub", &json!(options), follow).await
     }
 
     async fn keys(&self) -> Outcome<Vec<KeyView>> {

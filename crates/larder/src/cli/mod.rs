@@ -3,6 +3,7 @@
 //! `docs/cli.md` is generated from these types by `larder docs --write`.
 
 mod files;
+mod integrity;
 mod operation;
 mod page;
 mod process;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
     files::{Get, Image, Link, Ls, Put, Restore, Rm},
+    integrity::{Adopt, Reindex, Scrub},
     operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Preset, ShowConfig, Stats},
     page::command_line_page,
     process::{Role, Serve, Worker},
@@ -102,6 +104,12 @@ pub enum Command {
     Stats(Stats),
     /// Collect what is no longer needed: expired uploads, trash, variants
     Gc(Gc),
+    /// Make assets of files that lie in the store already, where they lie
+    Adopt(Adopt),
+    /// Rebuild a lost catalogue from what lies in the store
+    Reindex(Reindex),
+    /// Compare catalogue and store in both directions, and mend what differs
+    Scrub(Scrub),
     /// Watch, retry and cancel jobs
     #[command(subcommand)]
     Jobs(Jobs),

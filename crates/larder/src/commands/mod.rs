@@ -1,5 +1,6 @@
 //! The commands, one file each. A command reads its arguments, asks a backend, and prints.
 
+mod adopt;
 mod bucket;
 mod catalog;
 mod config;
@@ -16,8 +17,10 @@ mod ls;
 mod place;
 mod preset;
 mod put;
+mod reindex;
 mod restore;
 mod rm;
+mod scrub;
 mod serve;
 mod stats;
 mod store;
@@ -70,6 +73,15 @@ pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
             context.ask(Opening::Reader, async |larder| stats::run(context, larder, &a).await)
         }
         Command::Gc(a) => context.ask(Opening::Reader, async |larder| gc::run(context, larder, &a).await),
+        Command::Adopt(a) => {
+            context.ask(Opening::Writer, async |larder| adopt::run(context, larder, &a).await)
+        }
+        Command::Reindex(a) => {
+            context.ask(Opening::Writer, async |larder| reindex::run(context, larder, &a).await)
+        }
+        Command::Scrub(a) => {
+            context.ask(Opening::Reader, async |larder| scrub::run(context, larder, &a).await)
+        }
         Command::Jobs(a) => {
             let outcome = context.ask(Opening::Reader, async |larder| jobs::run(context, larder, &a).await);
             match outcome {

@@ -2,6 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use larder_assets::meta::Recorder;
 use larder_http::{App, AppOptions, ServerLimits};
 use larder_worker::{Worker, WorkerOptions};
 use serde_json::json;
@@ -54,6 +55,7 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
         true => Some(Worker::start(larder.clone(), worker_options(&config)).await?),
         false => None,
     };
+    let recorder = Recorder::start(larder.clone());
     let app = App::new(larder.clone(), app_options(&config));
     announce(context, &Banner { config: &config, address, runs_jobs, has_key })?;
 
@@ -65,6 +67,7 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
         }
     };
     tokio::join!(larder_http::serve(listener, app, stopping.clone().cancelled_owned()), jobs);
+    recorder.stop().await;
     larder.catalog().close().await;
     drop(presence);
     tracing::info!("stopped");

@@ -1,5 +1,6 @@
 //! `larder worker`: jobs without HTTP.
 
+use larder_assets::meta::Recorder;
 use larder_worker::Worker as Runner;
 use serde_json::json;
 
@@ -33,10 +34,12 @@ pub async fn run(context: &Context, arguments: &Worker) -> Result<Exit, Failure>
         config.database_label()
     );
     let worker = Runner::start(larder.clone(), options).await?;
+    let recorder = Recorder::start(larder.clone());
     context.output.note(line);
     context.output.json(&json!({ "pid": std::process::id() }))?;
     stopping.cancelled().await;
     worker.stop(GRACE).await;
+    recorder.stop().await;
     larder.catalog().close().await;
     Ok(Exit::Done)
 }

@@ -135,6 +135,10 @@ const BUCKET_FIELDS: &[(&str, &str)] = &[
         "unused_variants_after",
         "variants that nobody fetched for this long are deleted, and made again when asked for; never unless set",
     ),
+    (
+        "orphan_grace",
+        "files in the bucket's folder that no record has named for this long are deleted by `larder scrub --repair`; never unless set",
+    ),
     ("trash", "how long deleted assets can be brought back"),
     (
         "gps",

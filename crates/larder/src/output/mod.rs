@@ -1,5 +1,6 @@
 //! The one place that prints: answers on standard output, everything else on standard error.
 
+mod following;
 mod progress;
 mod table;
 
@@ -9,7 +10,7 @@ use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::{progress::Progress, table::Table};
+pub use self::{following::Following, progress::Progress, table::Table};
 use crate::{cli::Colour, failure::Failure};
 
 /// Where and how a command answers.

@@ -28,6 +28,11 @@ impl Progress {
         self.bar.set_message(name.to_owned());
     }
 
+    /// There is more to do.
+    pub fn expect(&self, more: u64) {
+        self.bar.inc_length(more);
+    }
+
     /// More is done.
     pub fn advance(&self, by: u64) {
         self.bar.inc(by);
