@@ -64,17 +64,16 @@ disk, unless `larder serve --dev-fallback` asks for that.
 Keys are replaced without a restart where they lie in a shared credentials file, which is read again when it
 changes, and where they come of a role. The environment of a process can't change: keys in variables need a
 restart.
-
 ";
 
 const NAMES: &str = "
 ## Names of other applications
 
 These are accepted so that an application's present environment works. The setting's own `LARDER_` name wins
-over them. They count for the stores that are named, and are ignored with a notice at start for others. Two of
-them that count and disagree on a setting are an error that names both; equal ones are none. A name that yields
-is no contradiction: it counts where no other name of the setting is set. `ORG_ID` is known and ignored: it belongs
-to databases beside the media.
+over them. They count for the stores that are named (where S3 was found and not selected, all of those for S3
+count), and are ignored with a notice at start for others. Two of them that count and disagree on a setting are an
+error that names both; equal ones are none. A name that yields is no contradiction: it counts where no other name of
+the setting is set. `ORG_ID` is known and ignored: it belongs to databases beside the media.
 
 | environment | setting | used by | values | stores | against the file |
 |---|---|---|---|---|---|

@@ -517,6 +517,8 @@ fn the_kind_of_server_decides_what_is_not_said() {
     assert_eq!((told.addressing, told.region.as_str()), (Addressing::VirtualHost, "auto"));
     let dotted = options(&[("BUCKET_NAME", "a.b.c")]);
     assert_eq!(dotted.addressing, Addressing::Path, "no certificate holds for two labels");
+    let namesake = options(&[("AWS_ENDPOINT_URL_S3", "https://photos.example")]);
+    assert_eq!(namesake.endpoint.unwrap().as_str(), "https://photos.example/");
     let forced = options(&[("LARDER_STORE__S3__ADDRESSING", "path")]);
     assert_eq!(forced.addressing, Addressing::Path);
     let text = refusal("[store]\nbackend = \"minio\"\ns3.profile = \"aws\"", &KEY);
@@ -588,7 +590,10 @@ fn mistakes_name_the_variable_and_the_remedy() {
             &[("AWS_S3_ENDPOINT_URL", "https://u:hunter2@x")],
             &["AWS_S3_ENDPOINT_URL: ", "settings of their own"],
         ),
-        (&[("AWS_S3_ENDPOINT_URL", "https://photos.s3.example")], &["holds the name of the bucket"]),
+        (
+            &[("AWS_S3_ENDPOINT_URL", "https://photos.fly.storage.tigris.dev")],
+            &["holds the name of the bucket"],
+        ),
         (
             &[
                 ("MEDIA_STORAGE_BACKEND", "minio"),

@@ -241,7 +241,9 @@ fn endpoint(config: &mut Config, profile: Profile, bucket: &str) -> Result<Optio
         return Ok(None);
     };
     let by = name(config, "store.s3.endpoint");
-    if endpoint.host_str().is_some_and(|host| host.starts_with(&format!("{bucket}."))) {
+    // A server of one's own may have a name that begins like a bucket's.
+    let is_for_many = profile != Profile::Minio;
+    if is_for_many && endpoint.host_str().is_some_and(|host| host.starts_with(&format!("{bucket}."))) {
         return Err(ConfigError::new(
             format!("{by}: {endpoint} holds the name of the bucket"),
             "give the address of the server alone; the bucket is put in front of it where that is wanted",
