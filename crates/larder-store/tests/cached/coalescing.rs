@@ -99,7 +99,7 @@ async fn an_open_that_nobody_reads_costs_one_page() {
     let opened = cached.open(&place("a"), remote.options(None)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     drop(opened);
-    assert_eq!(log.ranges(), [0..1_024]);
+    assert_eq!(log.ranges(), [(0, 1_024)]);
 }
 
 #[tokio::test]

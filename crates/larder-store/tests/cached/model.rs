@@ -149,7 +149,8 @@ fn damage(folder: &std::path::Path, seed: u8) {
     let files = page_files(folder);
     if let Some(file) = files.get(usize::from(seed) % files.len().max(1)) {
         let mut content = std::fs::read(file).unwrap();
-        let index = usize::from(seed) * 31 % content.len();
+        // It may have been cut to nothing already.
+        let Some(index) = (usize::from(seed) * 31).checked_rem(content.len()) else { return };
         if seed.is_multiple_of(2) {
             content.truncate(index)
         } else {
