@@ -126,6 +126,15 @@ fn rendering_as_webp_from_planes_takes_what_is_announced() {
 }
 
 #[test]
+fn resizing_text_of_two_colours_takes_what_is_announced() {
+    let mut file = noise(SIZE.0, SIZE.1, false);
+    for pixel in file[122..].as_chunks_mut::<3>().0 {
+        *pixel = if pixel[0] > 99 { [255; 3] } else { [140, 60, 20] };
+    }
+    check_rendering(&file, &["resize:inside:2300x1500,format:png", "resize:inside:900x900,format:png"]);
+}
+
+#[test]
 fn rendering_as_png_takes_what_is_announced() {
     check_rendering(&noise(SIZE.0, SIZE.1, true), &["format:png"]);
 }
