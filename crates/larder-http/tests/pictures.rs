@@ -3,6 +3,7 @@
 mod support;
 
 use larder_assets::Action;
+use larder_image::Format;
 use serde_json::json;
 use support::{House, pictures};
 
@@ -119,6 +120,9 @@ async fn a_picture_too_large_for_the_best_format_comes_in_the_next() {
 
 #[tokio::test]
 async fn nobody_waits_for_avif_and_what_is_shown_meanwhile_is_kept_for_a_minute() {
+    if !Format::Avif.is_slow() {
+        return;
+    }
     let house = furnished().await;
     let path = "/i/_/p:keep-small/media/a.jpg.auto";
     let both = "image/avif,image/webp,*/*;q=0.8";
@@ -166,6 +170,9 @@ async fn nobody_waits_for_avif_and_what_is_shown_meanwhile_is_kept_for_a_minute(
 
 #[tokio::test]
 async fn avif_that_cannot_be_made_is_not_tried_for_each_reader() {
+    if !Format::Avif.is_slow() {
+        return;
+    }
     let house = furnished().await;
     let path = "/i/_/p:keep-small/media/a.jpg.auto";
     let both = "image/avif,image/webp,*/*;q=0.8";

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::plan::Region;
 use crate::planar::Planar;
 
 /// The channels of a pixel, a byte each.
@@ -64,6 +65,11 @@ impl Picture {
 
     pub(crate) fn height(&self) -> u32 {
         self.height
+    }
+
+    /// All of it.
+    pub(crate) fn bounds(&self) -> Region {
+        Region::new(0, 0, self.width, self.height)
     }
 
     pub(crate) fn channels(&self) -> Channels {

@@ -126,6 +126,21 @@ fn rendering_as_webp_from_planes_takes_what_is_announced() {
 }
 
 #[test]
+fn rendering_noise_as_webp_from_planes_takes_what_is_announced() {
+    let photo = made(&noise(SIZE.0, SIZE.1, false), "format:jpeg,quality:100");
+    check_rendering(&photo, &["format:webp,quality:100"]);
+}
+
+#[test]
+fn resizing_text_of_two_colours_takes_what_is_announced() {
+    let mut file = noise(SIZE.0, SIZE.1, false);
+    for pixel in file[122..].as_chunks_mut::<3>().0 {
+        *pixel = if pixel[0] > 99 { [255; 3] } else { [140, 60, 20] };
+    }
+    check_rendering(&file, &["resize:inside:2300x1500,format:png", "resize:inside:900x900,format:png"]);
+}
+
+#[test]
 fn rendering_as_png_takes_what_is_announced() {
     check_rendering(&noise(SIZE.0, SIZE.1, true), &["format:png"]);
 }
@@ -144,6 +159,21 @@ fn rendering_as_png_with_a_palette_takes_what_is_announced() {
 fn rendering_as_lossy_webp_takes_what_is_announced() {
     check_rendering(&bmp(SIZE.0, SIZE.1, false), &["format:webp"]);
     check_rendering(&grain(SIZE.0, SIZE.1), &["format:webp,quality:95"]);
+}
+
+#[test]
+fn rendering_noise_as_lossy_webp_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, false), &["format:webp"]);
+}
+
+#[test]
+fn rendering_noise_as_lossy_webp_at_a_high_quality_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, false), &["format:webp,quality:95"]);
+}
+
+#[test]
+fn rendering_noise_as_lossy_webp_at_its_best_takes_what_is_announced() {
+    check_rendering(&noise(SIZE.0, SIZE.1, false), &["format:webp,quality:100"]);
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(super) const ROUTES: &[Route] = &[
         access: Access::Optional(Action::Read),
         summary: "What a recipe makes of an asset",
         detail: "`key` is followed by the extension of the output's format (`.webp`), or by `.auto`, which goes by \
-                 `Accept`: AVIF once it is made, until then, for 60 s, the next format. `recipe` is a recipe or `p:<preset>`. `signature` is `<key id>.<HMAC>` over \
+                 `Accept`: AVIF once it is made, until then, for 60 s, the next format (in a build with libaom at once). `recipe` is a recipe or `p:<preset>`. `signature` is `<key id>.<HMAC>` over \
                  the path after it and `exp`, or `_` for a preset that the bucket serves to anyone.",
         parameters: &[
             query("exp", "when the signature ends, in Unix seconds", schema::integer),

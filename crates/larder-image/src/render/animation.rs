@@ -34,7 +34,7 @@ pub(super) fn render(
         deadline.check()?;
         let scaled =
             resize_within(&mut resizer, frame.picture, plan.bounds, plan.region, plan.stored_scaled_size())?;
-        let upright = orient::orient(scaled, plan.orientation);
+        let upright = orient::orient(scaled.picture, plan.orientation);
         let picture = finish(upright, recipe, &Work { deadline, plan }, encode)?;
         frames += 1;
         animation.add(&picture, frame.duration_ms)

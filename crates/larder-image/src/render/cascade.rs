@@ -4,7 +4,7 @@ use fast_image_resize::Resizer;
 
 use super::levels::{CASCADE_FACTOR, Level};
 use crate::picture::Picture;
-use crate::pixels::resize::{resize, resize_within};
+use crate::pixels::resize::{Resized, resize_within};
 use crate::plan::{Plan, Region};
 use crate::{Error, icc};
 
@@ -35,21 +35,22 @@ impl<'a> Cascade<'a> {
         let levels = self.levels.iter().filter(|level| level.is_enough_for(plan, CASCADE_FACTOR));
         let scaled = match levels.min_by_key(|level| level.pixels()) {
             Some(level) => {
-                let region = level.region_of(plan.region);
-                resize(&mut self.resizer, &level.picture, region, size)?
+                let (picture, region) = (&level.picture, level.region_of(plan.region));
+                resize_within(&mut self.resizer, picture, picture.bounds(), region, size)?
             }
             None => self.of_source(plan, size)?,
         };
         // What the resizer keeps for the next time would be held while this one is encoded.
         self.resizer.reset_internal_buffers();
+        let Resized { picture: scaled, can_be_source } = scaled;
         let scaled = if self.converts_early { icc::to_srgb(scaled)? } else { scaled };
-        if plan.shrinks() {
+        if plan.shrinks() && can_be_source {
             self.levels.push(Level::new(plan, scaled.clone()));
         }
         Ok(scaled)
     }
 
-    fn of_source(&mut self, plan: &Plan, size: (u32, u32)) -> Result<Picture, Error> {
+    fn of_source(&mut self, plan: &Plan, size: (u32, u32)) -> Result<Resized, Error> {
         let source = (self.source)()?;
         let decoded = (source.width(), source.height());
         if decoded == self.stored {
@@ -64,7 +65,7 @@ impl<'a> Cascade<'a> {
             width: plan.region.width * across,
             height: plan.region.height * down,
         };
-        resize(&mut self.resizer, source, region, size)
+        resize_within(&mut self.resizer, source, source.bounds(), region, size)
     }
 }
 

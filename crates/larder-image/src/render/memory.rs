@@ -108,7 +108,8 @@ impl Cost {
 }
 
 /// What the resizer keeps meanwhile: rows that are resized in one direction, and before them a copy: where
-/// there is alpha, with colours weighted by it, else of the one channel that all pixels differ in.
+/// there is alpha, with colours weighted by it, else of the one channel that all pixels differ in, which between
+/// two colours has 16 bits.
 fn resize_bytes(inspection: &Inspection, plan: &Plan) -> u64 {
     let (width, height) = (plan.region.width.ceil() as u64, plan.region.height.ceil() as u64);
     let (scaled_width, scaled_height) = plan.stored_scaled_size();
@@ -116,6 +117,6 @@ fn resize_bytes(inspection: &Inspection, plan: &Plan) -> u64 {
         return 0;
     }
     let within = plan.bounds.width as u64 * plan.bounds.height as u64;
-    let copy = within * if inspection.has_alpha { 4 } else { 1 };
+    let copy = within * if inspection.has_alpha { 4 } else { 2 };
     copy + u64::from(scaled_width) * height * channels(inspection)
 }

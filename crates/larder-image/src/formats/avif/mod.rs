@@ -50,7 +50,7 @@ pub(super) const KIND: FormatKind = FormatKind {
         grey: false,
         animate: None,
         negotiated: Some(1),
-        slow: true,
+        slow: encoder::SLOW,
         memory_bytes: encoder::memory_bytes,
         still: encoder::encode,
         planar: encoder::PLANAR,
@@ -249,6 +249,12 @@ mod tests {
             .collect();
         assert!(differences[99] < 2.0, "{differences:?}");
         assert!(differences[99] <= differences[0], "{differences:?}");
+    }
+
+    #[test]
+    fn only_the_encoder_in_rust_is_one_to_go_without() {
+        assert_eq!(Format::Avif.is_slow(), cfg!(not(feature = "libaom")));
+        assert!(!Format::Webp.is_slow());
     }
 
     #[test]

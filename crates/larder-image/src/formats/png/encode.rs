@@ -10,6 +10,13 @@ use crate::picture::{Channels, Picture};
 use crate::recipe::Effort;
 use crate::{Deadline, Error};
 
+/// How hard packing tries where there are no filters, of 1 to 9. Of text of 200 pixels, 8 makes 0.3 % less in
+/// twice the time, and 6 makes 0.6 % more in 0.6 of it.
+const UNFILTERED_LEVEL: u8 = 7;
+
+/// The same for those in a hurry: 5 % more in a quarter of the time. 1 would make 30 % more.
+const UNFILTERED_FAST_LEVEL: u8 = 2;
+
 pub(super) fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
     let mut info = png::Info::with_size(picture.width(), picture.height());
     info.icc_profile = picture.profile.as_ref().map(|profile| Cow::Owned(profile.to_vec()));
@@ -29,11 +36,12 @@ pub(super) fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> R
     });
     if !filters {
         encoder.set_filter(Filter::NoFilter);
-        // The fast compression is made for what filters leave: of indices it makes up to four times
-        // as much as this.
-        if coding.effort == Effort::Fast {
-            encoder.set_deflate_compression(DeflateCompression::Level(1));
-        }
+        encoder.set_deflate_compression(DeflateCompression::Level(match coding.effort {
+            Effort::Normal => UNFILTERED_LEVEL,
+            // The fast compression is made for what filters leave: of indices it makes up to four times
+            // as much as this.
+            Effort::Fast => UNFILTERED_FAST_LEVEL,
+        }));
     }
     let mut writer = encoder.write_header().map_err(failure)?;
     writer.write_image_data(&layout.samples(picture)).map_err(failure)?;

@@ -216,9 +216,13 @@ fn frame_picture(frame: &riff::Frame<'_>, deadline: Deadline) -> Result<Picture,
 
 /// libwebp keeps a picture as YUV and as what it codes it as; alpha and pictures without loss, as ARGB
 /// with the chains in which it looks for what repeats; of an animation the frames before and after too.
+/// What it codes grows with the quality: these are the bytes that noise takes, which photos stay far below.
 fn encode_memory_bytes(load: &Load) -> u64 {
     let per_pixel = match load.quality {
-        Quality::Lossy(_) if !load.alpha => 12,
+        Quality::Lossy(0..=60) if !load.alpha => 14,
+        Quality::Lossy(61..=85) if !load.alpha => 18,
+        Quality::Lossy(86..=95) if !load.alpha => 23,
+        Quality::Lossy(_) if !load.alpha => 28,
         Quality::Lossy(_) => 36,
         Quality::Lossless => 48,
     };
