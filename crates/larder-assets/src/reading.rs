@@ -15,7 +15,7 @@ use bytes::Bytes;
 use larder_catalog::{AssetRecord, Touched, VariantIdentity, VariantRecord};
 use larder_core::{AssetId, BucketName, Code, Fault, FileType, ObjectKey, Timestamp};
 use larder_image::Recipe;
-use larder_store::{Body, FileBody, OpenOptions, Opened, Place, Stat};
+use larder_store::{Body, FileBody, OpenOptions, Opened, Place, Stat, Store};
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest, Sha256};
 
@@ -103,8 +103,8 @@ impl HotBytes {
         Self(Cache::with_weighter((capacity_bytes / 20_000).max(1) as usize, capacity_bytes, ByLength))
     }
 
-    fn key(place: &str, fingerprint: &str) -> String {
-        format!("{place}\0{fingerprint}")
+    fn key(store: &str, place: &str, fingerprint: &str) -> String {
+        format!("{store}\0{place}\0{fingerprint}")
     }
 }
 
@@ -136,7 +136,7 @@ enum Source {
     Memory(Bytes),
     /// The lock lets a `Readable` be shared between threads, as a stream alone could not be.
     Opened {
-        larder: Larder,
+        store: Arc<dyn Store>,
         place: Place,
         opened: Mutex<Opened>,
     },
@@ -155,7 +155,7 @@ impl Readable {
     pub fn local_path(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Memory(_) => None,
-            Source::Opened { larder, place, .. } => larder.store().local_path(place),
+            Source::Opened { store, place, .. } => store.local_path(place),
         }
     }
 
@@ -168,7 +168,7 @@ impl Readable {
         let range = range.unwrap_or(0..self.size_bytes);
         match &self.source {
             Source::Memory(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
-            Source::Opened { larder, place, opened } => {
+            Source::Opened { store, place, opened } => {
                 let fingerprint = {
                     let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
                     match &opened.body {
@@ -185,7 +185,7 @@ impl Readable {
                         Body::Stream(_) => opened.stat.fingerprint.clone(),
                     }
                 };
-                let again = larder.store().open(place, OpenOptions { range: Some(range) }).await?;
+                let again = store.open(place, OpenOptions { range: Some(range) }).await?;
                 if again.stat.fingerprint == fingerprint {
                     Ok(again.body)
                 } else {
@@ -295,7 +295,8 @@ impl Larder {
             file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
             version: variant_version(&asset.sha256, &digest),
         };
-        let read = self.read_bytes(&bucket, &variant.place, &variant.fingerprint, head).await;
+        let lies = Lies { store: &variant.store, place: &variant.place, fingerprint: &variant.fingerprint };
+        let read = self.read_bytes(&bucket, lies, head).await;
         if let Err(fault) = &read
             && fault.code == Code::StoredBytesCorrupt
         {
@@ -333,13 +334,13 @@ impl Larder {
     }
 
     async fn read_asset(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
-        match self.read_bytes(bucket, &asset.place, &asset.fingerprint, head_of(asset)).await {
+        match self.read_bytes(bucket, Lies::of(asset), head_of(asset)).await {
             Ok(readable) => Ok(readable),
             Err(fault) if fault.code == Code::StoredBytesCorrupt => {
                 // Replaced or deleted since the record was read: once more with the newest record.
                 self.record_cache().forget(&asset.bucket, &asset.key);
                 let newest = self.remembered_asset(&asset.bucket, &asset.key).await?;
-                match self.read_bytes(bucket, &newest.place, &newest.fingerprint, head_of(&newest)).await {
+                match self.read_bytes(bucket, Lies::of(&newest), head_of(&newest)).await {
                     Err(fault) if fault.code == Code::StoredBytesCorrupt => {
                         self.read_changed(bucket, &newest).await
                     }
@@ -354,16 +355,15 @@ impl Larder {
     async fn read_bytes(
         &self,
         bucket: &Arc<Bucket>,
-        at: &str,
-        fingerprint: &str,
+        Lies { store, place: at, fingerprint }: Lies<'_>,
         head: Head,
     ) -> Result<Readable, Fault> {
-        let hot = HotBytes::key(at, fingerprint);
+        let hot = HotBytes::key(store, at, fingerprint);
         if let Some(bytes) = self.hot_bytes().0.get(&hot) {
             return Ok(head.readable(bucket, bytes.len() as u64, Source::Memory(bytes)));
         }
-        let at = place(at)?;
-        let opened = match self.store().open(&at, OpenOptions::default()).await {
+        let (store, at) = (self.store(store)?.clone(), place(at)?);
+        let opened = match store.open(&at, OpenOptions::default()).await {
             Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
             opened => opened?,
         };
@@ -372,7 +372,7 @@ impl Larder {
         }
         let size_bytes = opened.stat.size_bytes;
         if size_bytes > HOT_FILE_BYTES {
-            let source = Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) };
+            let source = Source::Opened { store, place: at, opened: Mutex::new(opened) };
             return Ok(head.readable(bucket, size_bytes, source));
         }
         let bytes = opened.body.read_all(HOT_FILE_BYTES).await?;
@@ -384,14 +384,14 @@ impl Larder {
     /// behind Larder's back, or a replacement is between its bytes and its record. They are served
     /// under their own entity tag.
     async fn read_changed(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
-        let at = place(&asset.place)?;
-        let opened = match self.store().open(&at, OpenOptions::default()).await {
+        let (store, at) = (self.store(&asset.store)?.clone(), place(&asset.place)?);
+        let opened = match store.open(&at, OpenOptions::default()).await {
             Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
             opened => opened?,
         };
         let sha256 = self.digest(opened.body).await?;
         tracing::warn!(bucket = %asset.bucket, key = %asset.key, "the stored bytes are not those of the record");
-        let opened = self.store().open(&at, OpenOptions::default()).await?;
+        let opened = store.open(&at, OpenOptions::default()).await?;
         let Stat { size_bytes, modified, .. } = opened.stat.clone();
         let head = Head {
             etag: etag(&sha256),
@@ -403,14 +403,10 @@ impl Larder {
         };
         let head =
             if sha256 == asset.sha256 { Head { last_modified: modified, ..head_of(asset) } } else { head };
-        Ok(head.readable(
-            bucket,
-            size_bytes,
-            Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) },
-        ))
+        Ok(head.readable(bucket, size_bytes, Source::Opened { store, place: at, opened: Mutex::new(opened) }))
     }
 
-    async fn digest(&self, body: Body) -> Result<String, Fault> {
+    pub(crate) async fn digest(&self, body: Body) -> Result<String, Fault> {
         let mut stream = body.into_stream();
         let mut hasher = Sha256::new();
         while let Some(chunk) = futures::TryStreamExt::try_next(&mut stream).await.map_err(|error| {
@@ -424,7 +420,7 @@ impl Larder {
     /// A copy of an original without its metadata; small ones are kept in memory by their bytes'
     /// identity.
     async fn stripped(&self, asset: &AssetRecord, original: Readable) -> Result<Readable, Fault> {
-        let hot = HotBytes::key(&format!("stripped:{}", asset.place), &asset.fingerprint);
+        let hot = HotBytes::key(&asset.store, &format!("stripped:{}", asset.place), &asset.fingerprint);
         let bytes = match self.hot_bytes().0.get(&hot) {
             Some(bytes) => bytes,
             None => {
@@ -489,6 +485,19 @@ struct Copy {
 impl AsRef<[u8]> for Copy {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// Where a record says that its bytes lie, and which they are.
+struct Lies<'a> {
+    store: &'a str,
+    place: &'a str,
+    fingerprint: &'a str,
+}
+
+impl<'a> Lies<'a> {
+    fn of(asset: &'a AssetRecord) -> Self {
+        Self { store: &asset.store, place: &asset.place, fingerprint: &asset.fingerprint }
     }
 }
 

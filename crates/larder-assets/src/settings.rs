@@ -20,8 +20,6 @@ pub struct Settings {
     pub secrets: Secrets,
     /// A bearer secret with all rights, given by the environment; the catalogue does not know it.
     pub admin_key: Option<String>,
-    /// Name of the store in records.
-    pub store_name: String,
     /// Largest upload in bytes, whatever a bucket says.
     pub upload_bytes_max: u64,
     /// Limits of the process. A bucket's own limits hold as well, whichever is lower.
@@ -61,7 +59,6 @@ impl Settings {
             public_url: None,
             secrets,
             admin_key: None,
-            store_name: "local".to_owned(),
             upload_bytes_max: UPLOAD_BYTES_MAX,
             image: ImageLimits::default(),
             variants_at_upload: true,

@@ -10,6 +10,7 @@ mod delivery;
 mod http;
 mod image;
 mod intake;
+mod migrate;
 mod pictures;
 mod report;
 mod server;
@@ -29,7 +30,7 @@ struct Bench {
     run: fn(&Options) -> Result<String>,
 }
 
-const BENCHES: &[Bench] = &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH];
+const BENCHES: &[Bench] = &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH, migrate::BENCH];
 
 /// Measures and rewrites the figures in docs/benchmarks.md.
 #[derive(Debug, Parser)]

@@ -11,6 +11,7 @@ pub mod delete_prefix;
 pub mod import_url;
 pub mod ingest_upload;
 pub mod make_variants;
+pub mod migrate_store;
 pub mod retention;
 pub mod sweep_uploads;
 
@@ -39,6 +40,7 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<sweep_uploads::SweepUploads>(),
     JobKind::of::<collect::Collect>(),
     JobKind::of::<retention::ApplyRetention>(),
+    JobKind::of::<migrate_store::MigrateStore>(),
 ];
 
 /// The queues, in the order in which they are shown.

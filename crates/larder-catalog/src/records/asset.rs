@@ -109,8 +109,6 @@ pub struct AssetChange {
     pub expires_at: Option<Option<Timestamp>>,
     /// The bytes' fingerprint, after the bytes were found to be the same.
     pub fingerprint: Option<String>,
-    /// Store and place, after the bytes were moved.
-    pub place: Option<(String, String)>,
 }
 
 pub(super) const SELECT: &str = "SELECT id, bucket, key, version, status, store, place, fingerprint, size_bytes, sha256, \
@@ -211,8 +209,6 @@ impl AssetChange {
         set("perceptual_hash", self.perceptual_hash.map(Into::into));
         set("expires_at", self.expires_at.map(Into::into));
         set("fingerprint", self.fingerprint.map(Into::into));
-        set("store", self.place.as_ref().map(|(store, _)| store.into()));
-        set("place", self.place.as_ref().map(|(_, place)| place.into()));
         columns
     }
 }
@@ -303,6 +299,35 @@ impl Tx {
             .and("id = ", id)
             .and("version = ", expected);
         self.write_asset(id, update).await
+    }
+
+    /// Records that an asset's bytes lie in another store now, if they still lie where `from` says and are
+    /// the same: those of a deleted asset in the trash. Its version and its times stay, since nothing of
+    /// it changed. Answers whether it was so.
+    pub async fn move_asset(
+        &mut self,
+        from: &AssetRecord,
+        store: &str,
+        place: &str,
+        fingerprint: &str,
+    ) -> Result<bool> {
+        let at = if from.deleted_at.is_some() { "trash_place" } else { "place" };
+        let columns = vec![("store", store.into()), (at, place.into()), ("fingerprint", fingerprint.into())];
+        let mut update = Statement::update("assets", columns)
+            .push(match from.deleted_at {
+                Some(_) => " WHERE deleted_at IS NOT NULL",
+                None => " WHERE deleted_at IS NULL",
+            })
+            .and("id = ", from.id)
+            .and("version = ", from.version)
+            .and("sha256 = ", &from.sha256)
+            .and("fingerprint = ", &from.fingerprint)
+            .and("store = ", &from.store)
+            .and("place = ", &from.place);
+        if from.deleted_at.is_some() {
+            update = update.and("trash_place = ", &from.trash_place);
+        }
+        Ok(self.execute(Class::Durable, update).await? == 1)
     }
 
     /// Takes a deletion back, after the bytes were moved to `place`.

@@ -4,10 +4,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, intake::Door};
+use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, Stores, intake::Door};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, ManualClock, Timestamp, ambient::Entropy};
-use larder_store::{LocalStore, Store};
+use larder_store::LocalStore;
 use larder_testkit::faulty_store::{Faults, FaultyStore};
 
 pub struct Home {
@@ -40,32 +40,45 @@ impl Home {
     /// Opens the folder with the shipped presets and a bucket `media`.
     pub async fn larder(&self) -> Larder {
         let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
-        self.larder_on(Arc::new(self.store()), settings).await
+        self.larder_on(self.store(), settings).await
     }
 
     /// As [`larder`](Self::larder), with a store that fails when it is told to.
     pub async fn faulty_larder(&self) -> (Larder, Faults) {
         let (store, faults) = FaultyStore::new(self.store());
         let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
-        (self.larder_on(Arc::new(store), settings).await, faults)
+        (self.larder_on(store, settings).await, faults)
     }
 
     /// As [`larder`](Self::larder), with imports from this machine.
     pub async fn importing_larder(&self) -> Larder {
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         settings.import.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
-        self.larder_on(Arc::new(self.store()), settings).await
+        self.larder_on(self.store(), settings).await
     }
 
-    fn store(&self) -> LocalStore {
-        LocalStore::open(self.path_of("media"), self.ambient()).unwrap()
+    /// As [`larder`](Self::larder), over these stores.
+    pub async fn larder_over(&self, stores: Stores) -> Larder {
+        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        self.larder_on(stores, settings).await
     }
 
-    fn ambient(&self) -> Ambient {
+    /// The store in which files lie.
+    pub fn store(&self) -> LocalStore {
+        self.store_in("media")
+    }
+
+    /// A store in another folder.
+    pub fn store_in(&self, folder: &str) -> LocalStore {
+        std::fs::create_dir_all(self.path_of(folder)).unwrap();
+        LocalStore::open(self.path_of(folder), self.ambient()).unwrap()
+    }
+
+    pub fn ambient(&self) -> Ambient {
         Ambient::new(self.clock.clone(), Arc::new(RandomIds))
     }
 
-    async fn larder_on(&self, store: Arc<dyn Store>, settings: Settings) -> Larder {
+    async fn larder_on(&self, store: impl Into<Stores>, settings: Settings) -> Larder {
         let ambient = self.ambient();
         let target = Target::Sqlite { catalog: self.path_of("catalog.db"), state: self.path_of("state.db") };
         let catalog = Catalog::open(&target, ambient.clone()).await.unwrap();

@@ -5,9 +5,10 @@ use std::{sync::Mutex, sync::PoisonError, time::Duration};
 use async_trait::async_trait;
 use larder_assets::{
     AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, DeleteOptions, Deleted, Door, Incoming,
-    IssuedKey, JobQuery, JobView, KeyView, Larder, NewKey, Page, PresetView, PutPreset, Statistics,
-    SweepOptions, SweepReport, UploadView, VariantView, WriteCondition,
+    IssuedKey, JobQuery, JobView, KeyView, Larder, MigrateOptions, NewKey, Page, PresetView, PutPreset,
+    Statistics, SweepOptions, SweepReport, UploadView, VariantView, WriteCondition,
     links::{OWN_KEY, encode_path},
+    migrate::Watch,
     operation::{QueueView, WorkerView},
     view::digest_start,
 };
@@ -16,7 +17,7 @@ use larder_core::{
 };
 use larder_worker::{Worker, WorkerOptions};
 
-use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Migration, Outcome, Sending, SignedLink, body_of};
 use crate::{
     config::Config,
     failure::Failure,
@@ -221,6 +222,10 @@ impl Backend for Embedded {
 
     async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport> {
         self.larder.sweep(options).await
+    }
+
+    async fn migrate(&self, options: &MigrateOptions, watch: &Watch<'_>) -> Outcome<Migration> {
+        Ok(Migration::Done(Box::new(self.larder.migrate(options, watch).await?)))
     }
 
     async fn keys(&self) -> Outcome<Vec<KeyView>> {

@@ -10,7 +10,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use larder_assets::{
     AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView,
-    NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    MigrateOptions, MigrateReport, NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions,
+    SweepReport, UploadView, VariantView,
+    migrate::Watch,
     operation::{QueueView, WorkerView},
 };
 use larder_core::{AssetId, BucketName, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span};
@@ -88,6 +90,14 @@ pub struct SignedLink {
     pub expires_at: Timestamp,
 }
 
+/// A move between stores.
+pub enum Migration {
+    /// It was done here.
+    Done(Box<MigrateReport>),
+    /// A server does it.
+    Job(JobId),
+}
+
 /// Larder, wherever it is.
 #[async_trait]
 pub trait Backend: Send + Sync {
@@ -146,6 +156,8 @@ pub trait Backend: Send + Sync {
     async fn statistics(&self, bucket: Option<&BucketName>) -> Outcome<Statistics>;
     /// Removes what rules say.
     async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport>;
+    /// Moves what lies in one store to another; `watch` is told of it where it is done here.
+    async fn migrate(&self, options: &MigrateOptions, watch: &Watch<'_>) -> Outcome<Migration>;
     /// All keys.
     async fn keys(&self) -> Outcome<Vec<KeyView>>;
     /// Makes a key.

@@ -7,8 +7,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use larder_assets::{
     AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, IssuedKey, JobQuery, JobView, KeyView,
-    NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    MigrateOptions, NewKey, Page, PresetView, PutPreset, Statistics, SweepOptions, SweepReport, UploadView,
+    VariantView,
     links::encode_path,
+    migrate::Watch,
     operation::{QueueView, WorkerView},
     view::digest_start,
 };
@@ -21,7 +23,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Migration, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of};
 use crate::failure::Failure;
 
 /// Time within which a server must accept a connection.
@@ -299,6 +301,14 @@ impl Backend for Remote {
 
     async fn sweep(&self, options: &SweepOptions) -> Outcome<SweepReport> {
         self.ask(self.request(Method::POST, "/gc/sweep").json(options)).await
+    }
+
+    async fn migrate(&self, options: &MigrateOptions, _watch: &Watch<'_>) -> Outcome<Migration> {
+        let request = self.request(Method::POST, "/migrations").json(options);
+        Ok(match options.dry_run {
+            true => Migration::Done(Box::new(self.ask(request).await?)),
+            false => Migration::Job(self.ask::<JobOf>(request).await?.job_id),
+        })
     }
 
     async fn keys(&self) -> Outcome<Vec<KeyView>> {

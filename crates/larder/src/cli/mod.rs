@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
     files::{Get, Image, Link, Ls, Put, Restore, Rm},
-    operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Preset, Stats},
+    operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Migrate, Preset, Stats},
     page::command_line_page,
     process::{Role, Serve, Worker},
     values::KeyValue,
@@ -100,6 +100,8 @@ pub enum Command {
     Stats(Stats),
     /// Collect what is no longer needed: expired uploads, trash, variants
     Gc(Gc),
+    /// Move what lies in one store to another, while everything is served
+    Migrate(Migrate),
     /// Watch, retry and cancel jobs
     #[command(subcommand)]
     Jobs(Jobs),

@@ -125,7 +125,7 @@ impl Config {
             public_url: None,
             secret: None,
             admin_key: None,
-            store: StoreConfig { backend: StoreBackend::Local, root: None },
+            store: StoreConfig { backend: StoreBackend::Local, root: None, second_root: None },
             limits: LimitsConfig::unset(),
             images: ImagesConfig { format: None, quality: None, optimize: true },
             worker: WorkerConfig { concurrency: None, queues: Vec::new() },
@@ -191,9 +191,24 @@ impl Config {
         }
     }
 
-    /// Folder of the local store.
+    /// Folder of the local store that is the primary; of the first one if none is.
     pub fn store_root(&self) -> PathBuf {
+        let second =
+            self.root_of(StoreBackend::Local2).filter(|_| self.store.backend == StoreBackend::Local2);
+        second.unwrap_or_else(|| self.first_root())
+    }
+
+    fn first_root(&self) -> PathBuf {
         self.store.root.clone().unwrap_or_else(|| self.data_dir.join("media"))
+    }
+
+    /// Folder of a store, if it is one of files and configured.
+    pub fn root_of(&self, store: StoreBackend) -> Option<PathBuf> {
+        match store {
+            StoreBackend::Local => Some(self.first_root()),
+            StoreBackend::Local2 => self.store.second_root.clone(),
+            StoreBackend::Memory => None,
+        }
     }
 
     /// Why the store is the one it is.
@@ -202,6 +217,30 @@ impl Config {
             Some(origin) => format!("because {origin} says so"),
             None => "the default: no store is configured".to_owned(),
         }
+    }
+
+    fn check_stores(&self) -> Result<(), ConfigError> {
+        let Some(second) = &self.store.second_root else {
+            return match self.store.backend {
+                StoreBackend::Local2 => Err(ConfigError::new(
+                    "store.backend is local2, but store.second_root names no folder",
+                    "set store.second_root (LARDER_STORE__SECOND_ROOT) to the folder of that store",
+                )),
+                _ => Ok(()),
+            };
+        };
+        let first = self.first_root();
+        if second.starts_with(&first) || first.starts_with(second) {
+            return Err(ConfigError::new(
+                format!(
+                    "store.second_root {} and the store's folder {} overlap",
+                    second.display(),
+                    first.display()
+                ),
+                "name a folder that lies neither in the other nor around it",
+            ));
+        }
+        Ok(())
     }
 
     /// What holds only between settings.
@@ -221,6 +260,7 @@ impl Config {
                 ));
             }
         }
+        self.check_stores()?;
         if self.limits.signed_url_life.0 > self.limits.signed_url_life_max.0 {
             return Err(ConfigError::new(
                 "limits.signed_url_life is longer than limits.signed_url_life_max",

@@ -18,6 +18,8 @@ pub struct StoreConfig {
     pub backend: StoreBackend,
     /// Folder of the local store; none means `media` in the data directory.
     pub root: Option<PathBuf>,
+    /// Folder of a second local store, if there is one.
+    pub second_root: Option<PathBuf>,
 }
 
 /// A kind of store.
@@ -25,8 +27,24 @@ pub struct StoreConfig {
 pub enum StoreBackend {
     /// Files on the local disk.
     Local,
+    /// Files in a second folder, on another disk.
+    Local2,
     /// The memory of this process, for tests: everything is gone at its end.
     Memory,
+}
+
+impl StoreBackend {
+    /// Every kind.
+    pub const ALL: &[Self] = &[Self::Local, Self::Local2, Self::Memory];
+
+    /// Its name in settings and in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Local2 => "local2",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 impl FromRaw for StoreBackend {
@@ -34,6 +52,7 @@ impl FromRaw for StoreBackend {
         let text = String::from_raw(raw)?;
         match text.to_ascii_lowercase().as_str() {
             "local" => Ok(Self::Local),
+            "local2" => Ok(Self::Local2),
             "memory" => Ok(Self::Memory),
             "s3" | "minio" => Err("the store \"s3\" is not in this version; use \"local\"".to_owned()),
             _ => Err(format!("\"{text}\" is no store; use \"local\" or \"memory\"")),

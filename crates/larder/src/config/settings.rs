@@ -192,7 +192,7 @@ pub const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.admin_key),
     },
     Setting {
-        path: "store.backend", kind: Kind::Choice(&["local", "memory"]), default: Some("local"),
+        path: "store.backend", kind: Kind::Choice(&["local", "local2", "memory"]), default: Some("local"),
         aliases: &[
             Alias {
                 name: "MEDIA_STORAGE_BACKEND", strength: Strength::Foreign,
@@ -200,13 +200,18 @@ pub const SETTINGS: &[Setting] = &[
             },
             USE_LOCAL_STORAGE,
         ],
-        doc: "Where bytes lie: files on the local disk, or the memory of the process (for tests).",
+        doc: "Where new bytes go: files on the local disk, files in a second folder (`store.second_root`), or the memory of the process (for tests). What lies in another store that is configured is read where it is; `larder migrate` moves it.",
         set: |config, raw| raw.read_into(&mut config.store.backend),
     },
     Setting {
         path: "store.root", kind: Kind::Path, default: None, aliases: &[foreign("MEDIA_ROOT")],
         doc: "Folder of the local store, one sub-folder a bucket; `<data_dir>/media` unless set.",
         set: |config, raw| raw.read_into(&mut config.store.root),
+    },
+    Setting {
+        path: "store.second_root", kind: Kind::Path, default: None, aliases: &[],
+        doc: "Folder of a second local store, called `local2`, to move to another disk: `larder migrate --from local --to local2`, after `store.backend` was switched.",
+        set: |config, raw| raw.read_into(&mut config.store.second_root),
     },
     Setting {
         path: "images.format", kind: Kind::Format, default: None,

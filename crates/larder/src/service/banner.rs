@@ -21,7 +21,9 @@ impl Banner<'_> {
     pub fn text(&self) -> String {
         let config = self.config;
         let store = match config.store.backend {
-            StoreBackend::Local => format!("local {}", config.store_root().display()),
+            backend @ (StoreBackend::Local | StoreBackend::Local2) => {
+                format!("{} {}", backend.name(), config.store_root().display())
+            }
             StoreBackend::Memory => "memory: everything is gone when this process ends".to_owned(),
         };
         let jobs = if self.runs_jobs { "" } else { ", jobs wait for `larder worker`" };

@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
-use larder_assets::{Larder, Settings, net::ImportSettings};
+use larder_assets::{Larder, Settings, Stores, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, Fault};
 use larder_store::{LocalStore, MemoryStore, MeteredStore, Store};
@@ -38,7 +38,7 @@ pub async fn open(config: &Config, opening: Opening) -> Result<Larder, Failure> 
     let catalog = open_catalog(config, &ambient).await?;
     catalog.migrate().await.map_err(Fault::from)?;
     let larder =
-        Larder::open(settings(config, &ambient)?, catalog, open_store(config, &ambient)?, ambient).await?;
+        Larder::open(settings(config, &ambient)?, catalog, open_stores(config, &ambient)?, ambient).await?;
     let is_first = larder.presets().await?.is_empty();
     if opening == Opening::Server || is_first {
         shipped::declare(&larder, config).await?;
@@ -75,11 +75,10 @@ pub fn prepare_data_dir(config: &Config, opening: Opening) -> Result<(), Failure
     }
     create_private(dir)?;
     check_writable(config)?;
-    if config.store.backend == StoreBackend::Local {
-        let root = config.store_root();
-        std::fs::create_dir_all(&root).map_err(|error| Failure::file(&root, "created", error))?;
+    match config.root_of(config.store.backend) {
+        Some(root) => std::fs::create_dir_all(&root).map_err(|error| Failure::file(&root, "created", error)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Only the owner may look into the data directory: it holds the catalogue and the secret.
@@ -130,15 +129,40 @@ fn names_the_setting(mut failure: Failure) -> Failure {
     failure
 }
 
-fn open_store(config: &Config, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
-    Ok(match config.store.backend {
-        StoreBackend::Local => {
-            let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
-            Arc::new(MeteredStore::new("local", store))
+/// The primary store, and every other that is configured: what lies in one of them is read there until it
+/// is moved. One that can't be opened is left out with a notice, since most may not need it.
+fn open_stores(config: &Config, ambient: &Ambient) -> Result<Stores, Failure> {
+    let primary = config.store.backend;
+    let mut stores = Stores::new(primary.name(), open_store(config, primary, ambient)?);
+    if primary == StoreBackend::Memory {
+        return Ok(stores);
+    }
+    for other in StoreBackend::ALL.iter().copied().filter(|other| *other != primary) {
+        let Some(root) = config.root_of(other) else { continue };
+        let opened = std::fs::create_dir_all(&root)
+            .map_err(|error| Failure::file(&root, "created", error))
+            .and_then(|()| open_store(config, other, ambient));
+        match opened {
+            Ok(store) => stores = stores.with(other.name(), store),
+            Err(failure) => {
+                tracing::warn!(
+                    store = other.name(),
+                    cause = failure.cause,
+                    "a store can't be opened; what lies there is not served"
+                );
+            }
         }
-        StoreBackend::Memory => {
-            Arc::new(MeteredStore::new("memory", MemoryStore::with_ambient(ambient.clone())))
+    }
+    Ok(stores)
+}
+
+fn open_store(config: &Config, which: StoreBackend, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
+    Ok(match config.root_of(which) {
+        Some(root) => {
+            let store = LocalStore::open(root, ambient.clone()).map_err(Fault::from)?;
+            Arc::new(MeteredStore::new(which.name(), store))
         }
+        None => Arc::new(MeteredStore::new(which.name(), MemoryStore::with_ambient(ambient.clone()))),
     })
 }
 
@@ -168,11 +192,6 @@ fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
     settings.upload_life = config.limits.upload_life.0;
     settings.idempotency_life = config.limits.idempotency_life.0;
     settings.batch_items_max = config.limits.batch_items;
-    settings.store_name = match config.store.backend {
-        StoreBackend::Local => "local",
-        StoreBackend::Memory => "memory",
-    }
-    .to_owned();
     settings.hot_cache_bytes = config.delivery.hot_cache.0;
     settings.isolator = std::env::current_exe().ok();
     settings.import = ImportSettings { allow_networks, ..ImportSettings::default() };

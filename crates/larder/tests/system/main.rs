@@ -3,6 +3,7 @@
 //! Each module is named after the requirement that it proves.
 
 mod a2_start;
+mod a9_migrate;
 mod b17_command_line;
 mod b1_curl;
 mod b1_durable;
