@@ -306,6 +306,13 @@ impl Larder {
                     return Err(overtaken());
                 }
                 held.may_move()?;
+                if self.remove_if_spare(&intent.bytes.store, &to).await? {
+                    match store.rename(&from, &to, options(Condition::IfAbsent)).await {
+                        // A move from store to store put its copy again, or a file came.
+                        Err(larder_store::Error::Precondition { .. }) => {}
+                        moved => return Ok(Moved::To(moved?.fingerprint)),
+                    }
+                }
                 if !self.remove_if_spare(&intent.bytes.store, &to).await? {
                     let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id))?;
                     tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");

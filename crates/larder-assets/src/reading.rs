@@ -300,9 +300,15 @@ impl Larder {
         if let Err(fault) = &read
             && fault.code == Code::StoredBytesCorrupt
         {
-            // Variants can be made again: forget the record of the lost bytes.
-            tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
-            self.remove_variant(&variant).await?;
+            // Variants can be made again: forget the record of the lost bytes, unless it was only moved to
+            // another store since it was remembered.
+            let lies = |of: &VariantRecord| (of.store.clone(), of.place.clone(), of.fingerprint.clone());
+            let now = self.catalog().variant(variant.id).await?;
+            if now.is_some_and(|now| lies(&now) == lies(&variant)) {
+                tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
+                self.remove_variant(&variant).await?;
+            }
+            self.record_cache().forget_variants(variant.asset_id);
         }
         read
     }

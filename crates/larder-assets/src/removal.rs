@@ -242,9 +242,22 @@ impl Larder {
         };
         let asset =
             self.catalog().asset(id).await?.filter(|asset| asset.deleted_at.is_some()).ok_or_else(gone)?;
-        let trash = asset.trash_place.clone().ok_or_else(gone)?;
         let bucket = self.bucket(&asset.bucket).await?;
         let held = self.hold(&asset.bucket, &asset.key).await?;
+        // A purge may have been faster, or a move to another store.
+        let now = self.catalog().asset(id).await.map_err(Fault::from);
+        let in_trash = now.and_then(|now| {
+            let now = now.filter(|now| now.deleted_at.is_some()).ok_or_else(gone)?;
+            let trash = now.trash_place.clone().ok_or_else(gone)?;
+            Ok((now, trash))
+        });
+        let (asset, trash) = match in_trash {
+            Ok(in_trash) => in_trash,
+            Err(fault) => {
+                self.release(&held).await;
+                return Err(fault);
+            }
+        };
         let restored = self.restore_held(&held, &asset, &trash).await;
         if restored.is_err() {
             match self.lies_at(&asset.store, &trash).await {
@@ -265,16 +278,6 @@ impl Larder {
         asset: &AssetRecord,
         trash: &str,
     ) -> Result<AssetRecord, Fault> {
-        // A purge may have been faster.
-        let present = self.catalog().asset(asset.id).await?;
-        let is_same = |now: &AssetRecord| {
-            now.deleted_at.is_some()
-                && (now.trash_place.as_deref(), &now.store) == (Some(trash), &asset.store)
-        };
-        if !present.as_ref().is_some_and(is_same) {
-            return Err(Fault::new(Code::AssetNotFound, format!("the asset {} left the trash", asset.id))
-                .remedy("restore it from a backup, or upload it again"));
-        }
         if let Some(other) = self.catalog().asset_at(&held.bucket, &held.key).await? {
             return Err(Fault::new(
                 Code::Conflict,
@@ -363,12 +366,8 @@ impl Larder {
 
     async fn purge_held(&self, held: &Held, asset: &AssetRecord) -> Result<bool, Fault> {
         let present = self.catalog().asset(asset.id).await?;
-        let deleted = |now: &AssetRecord| {
-            now.deleted_at.is_some() && (&now.trash_place, &now.store) == (&asset.trash_place, &asset.store)
-        };
-        if !present.as_ref().is_some_and(deleted) {
-            return Ok(false);
-        }
+        let deleted = |now: &AssetRecord| now.deleted_at.is_some() && now.trash_place == asset.trash_place;
+        let Some(asset) = present.filter(deleted) else { return Ok(false) };
         held.may_move()?;
         self.remove_variants_of(asset.id).await?;
         if let Some(trash) = &asset.trash_place {

@@ -52,6 +52,13 @@ impl Pair {
         if name == "one" { &self.one } else { &self.two }
     }
 
+    /// After a process was cut off, the turns that it held run out.
+    fn killed(&self, was_cut: bool) {
+        if was_cut {
+            self.home.clock().advance(Duration::from_secs(31));
+        }
+    }
+
     /// Everything that lies in a store, Larder's own folder included, but for locks.
     async fn places(&self, name: &str) -> Vec<String> {
         let mut found = Vec::new();
@@ -440,7 +447,6 @@ async fn run(pair: &Pair, steps: Vec<Step>) {
     let (mut primary, mut model) = ("one", Model::default());
     let mut larder = pair.open(primary).await;
     for step in &steps {
-        let mut was_cut = false;
         match step {
             Step::Switch => {
                 primary = if primary == "one" { "two" } else { "one" };
@@ -454,8 +460,8 @@ async fn run(pair: &Pair, steps: Vec<Step>) {
                 let moving = async {
                     let moved = mover.migrate(&options, &|_| Ok(()));
                     match turns {
-                        None => Some(moved.await),
-                        Some(turns) => cut(moved, *turns).await,
+                        None => assert_eq!(moved.await.unwrap().failures, []),
+                        Some(turns) => pair.killed(cut(moved, *turns).await.is_none()),
                     }
                 };
                 let beside = async {
@@ -463,26 +469,18 @@ async fn run(pair: &Pair, steps: Vec<Step>) {
                         model.simple(&larder, step).await;
                     }
                 };
-                let (moved, ()) = tokio::join!(moving, beside);
-                match moved {
-                    Some(moved) => assert_eq!(moved.unwrap().failures, []),
-                    None => was_cut = true,
-                }
+                tokio::join!(moving, beside);
             }
             Step::CleanUp { of_one, turns } => {
                 let (from, to) = if *of_one { ("one", "two") } else { ("two", "one") };
                 let cleaned = clean_up(&larder, from, to);
                 match turns {
                     None => assert_eq!(cleaned.await.failures, []),
-                    Some(turns) => was_cut = cut(cleaned, *turns).await.is_none(),
+                    Some(turns) => pair.killed(cut(cleaned, *turns).await.is_none()),
                 }
             }
             Step::Sweep => sweep(&larder).await,
             simple => model.simple(&larder, simple).await,
-        }
-        if was_cut {
-            // The turns that it held run out.
-            pair.home.clock().advance(Duration::from_secs(31));
         }
     }
     model.check(&larder).await;

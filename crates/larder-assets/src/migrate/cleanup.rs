@@ -48,7 +48,8 @@ impl Larder {
         let Some(copy) = now.filter(|now| now.state != CopyState::Coming && now.sha256 == copy.sha256) else {
             return Ok(Outcome::Skipped);
         };
-        if let Some(present) = self.present_of(&copy).await?
+        if copy.state == CopyState::Left
+            && let Some(present) = self.present_of(&copy).await?
             && present.sha256 == copy.sha256
         {
             if present.store != options.to {

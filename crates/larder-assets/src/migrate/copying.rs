@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use larder_catalog::Class;
 use larder_core::{Code, Fault};
-use larder_store::{ByteStream, Condition, OpenOptions, Place, PutOptions, Store};
+use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Store};
 use sha2::{Digest, Sha256};
 
 use super::{item::Item, rate::Rate};
@@ -67,28 +67,29 @@ impl Larder {
             size_hint: Some(item.size_bytes()),
         };
         let Some(body) = self.source_of(item, rate).await? else { return Ok(Some(Copied::Outdated)) };
-        let put = target.put(&at, body, options).await;
-        let adopted = match put {
-            Ok(_) => false,
-            Err(larder_store::Error::Blocked { .. }) => return Ok(None),
-            Err(larder_store::Error::Precondition { .. }) => match self.holds(target, &at, item).await? {
-                true => true,
-                false => return self.occupied(item, to, &at).await.map(Some),
+        // Readers will compare with what the store says of the bytes when it is asked again.
+        let (put, now, adopted) = match target.put(&at, body, options).await {
+            Ok(put) => match target.stat(&at).await {
+                // Another move took it back meanwhile.
+                Err(larder_store::Error::NotFound { .. }) => (put.fingerprint, None, false),
+                now => (put.fingerprint, Some(now?), false),
             },
+            Err(larder_store::Error::Precondition { .. }) => match self.holds(target, &at, item).await? {
+                // Whoever put it may have died before it was durable.
+                Some(found) => (found, target.settle(&at).await?, true),
+                None => return self.occupied(item, to, &at).await.map(Some),
+            },
+            Err(larder_store::Error::Blocked { .. }) => return Ok(None),
             Err(larder_store::Error::Body(source)) => return Err(broken_off(source)),
             Err(error) => return Err(error.into()),
         };
-        // What readers will compare with is what the store says now, not what the put answered.
-        let stat = match target.stat(&at).await {
-            // Another move took it back meanwhile.
-            Err(larder_store::Error::NotFound { .. }) => return self.occupied(item, to, &at).await.map(Some),
-            stat => stat?,
-        };
-        if stat.size_bytes != item.size_bytes() {
-            return self.occupied(item, to, &at).await.map(Some);
+        match now.filter(|now| now.fingerprint == put) {
+            Some(now) => {
+                let fingerprint = now.fingerprint.to_string();
+                Ok(Some(Copied::To(Landed { place: at, fingerprint, adopted })))
+            }
+            None => self.occupied(item, to, &at).await.map(Some),
         }
-        let fingerprint = stat.fingerprint.to_string();
-        Ok(Some(Copied::To(Landed { place: at, fingerprint, adopted })))
     }
 
     /// Notes that a copy of an item is on its way. What lies there with other bytes, and is known as ours,
@@ -138,13 +139,20 @@ impl Larder {
         Ok(Some(verified(body, item.sha256().to_owned(), item.name())))
     }
 
-    /// Whether the bytes of an item lie at a place, by their digest.
-    async fn holds(&self, store: &Arc<dyn Store>, at: &Place, item: &Item) -> Result<bool, Fault> {
+    /// The fingerprint of what lies at a place, if it is the bytes of an item by their digest.
+    async fn holds(
+        &self,
+        store: &Arc<dyn Store>,
+        at: &Place,
+        item: &Item,
+    ) -> Result<Option<Fingerprint>, Fault> {
         let opened = match store.open(at, OpenOptions::default()).await {
-            Err(larder_store::Error::NotFound { .. }) => return Ok(false),
+            Err(larder_store::Error::NotFound { .. }) => return Ok(None),
             opened => opened?,
         };
-        Ok(opened.stat.size_bytes == item.size_bytes() && self.digest(opened.body).await? == item.sha256())
+        let same =
+            opened.stat.size_bytes == item.size_bytes() && self.digest(opened.body).await? == item.sha256();
+        Ok(same.then_some(opened.stat.fingerprint))
     }
 
     /// Other bytes lie at the target: those of a newer version that went there meanwhile, or a stranger's.

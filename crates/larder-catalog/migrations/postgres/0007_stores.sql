@@ -21,3 +21,20 @@ CREATE TABLE spare_copies (
 CREATE INDEX spare_copies_by_asset ON spare_copies (asset_id);
 CREATE INDEX spare_copies_void ON spare_copies (noted_at) WHERE state = 'void';
 CREATE INDEX spare_copies_coming ON spare_copies (noted_at) WHERE state = 'coming';
+
+-- How much there is, counted in the transactions that change it. Rows are spread over shards where
+-- several transactions write at a time; what counts is their sum.
+CREATE TABLE asset_counters (
+    bucket       TEXT COLLATE "C" NOT NULL,
+    store        TEXT COLLATE "C" NOT NULL,
+    content_type TEXT COLLATE "C" NOT NULL,
+    deleted      BIGINT NOT NULL,
+    shard        BIGINT NOT NULL,
+    objects      BIGINT NOT NULL,
+    bytes        BIGINT NOT NULL,
+    PRIMARY KEY (bucket, store, content_type, deleted, shard)
+);
+INSERT INTO asset_counters
+    SELECT bucket, store, content_type, CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END, 0, count(*),
+        CAST(sum(size_bytes) AS BIGINT)
+    FROM assets GROUP BY 1, 2, 3, 4;

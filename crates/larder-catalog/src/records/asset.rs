@@ -241,7 +241,9 @@ impl Tx {
         let insert = Statement::insert("assets", asset.columns()).push(" ON CONFLICT DO NOTHING");
         let inserted = self.execute(Class::Durable, insert).await?;
         self.announce(Change::Asset(asset.id));
-        changed_one(inserted, || format!("an asset lies already under {}/{}", asset.bucket, asset.key))
+        changed_one(inserted, || format!("an asset lies already under {}/{}", asset.bucket, asset.key))?;
+        self.counts().add(asset);
+        Ok(())
     }
 
     /// Replaces the bytes under a key: writes all of `asset` but its id, bucket, key and creation, and
@@ -250,6 +252,7 @@ impl Tx {
     /// # Errors
     /// [`Error::Precondition`] unless the asset exists with the version `expected`.
     pub async fn replace_asset(&mut self, asset: &AssetRecord, expected: i64) -> Result<i64> {
+        let before = self.asset(asset.id).await?;
         let update = Statement::update("assets", asset.content())
             .push(", version = version + 1 WHERE deleted_at IS NULL")
             .and("id = ", asset.id)
@@ -257,6 +260,12 @@ impl Tx {
         let updated = self.execute(Class::Durable, update).await?;
         self.announce(Change::Asset(asset.id));
         changed_one(updated, || stale(asset.id))?;
+        if let Some(before) = before {
+            // Bucket and key stay what they are.
+            let after = AssetRecord { bucket: before.bucket.clone(), deleted_at: None, ..asset.clone() };
+            self.counts().take(&before);
+            self.counts().add(&after);
+        }
         Ok(expected + 1)
     }
 
@@ -298,7 +307,10 @@ impl Tx {
             .push(" WHERE deleted_at IS NULL")
             .and("id = ", id)
             .and("version = ", expected);
-        self.write_asset(id, update).await
+        let deleted = self.write_asset(id, update).await?;
+        self.counts().take(&AssetRecord { deleted_at: None, ..deleted.clone() });
+        self.counts().add(&deleted);
+        Ok(deleted)
     }
 
     /// Records that an asset's bytes lie in another store now, if they still lie where `from` says and are
@@ -327,7 +339,12 @@ impl Tx {
         if from.deleted_at.is_some() {
             update = update.and("trash_place = ", &from.trash_place);
         }
-        Ok(self.execute(Class::Durable, update).await? == 1)
+        let moved = self.execute(Class::Durable, update).await? == 1;
+        if moved {
+            self.counts().take(from);
+            self.counts().add(&AssetRecord { store: store.to_owned(), ..from.clone() });
+        }
+        Ok(moved)
     }
 
     /// Takes a deletion back, after the bytes were moved to `place`.
@@ -357,7 +374,10 @@ impl Tx {
         ];
         let update =
             Statement::update("assets", columns).push(" WHERE deleted_at IS NOT NULL").and("id = ", id);
-        self.write_asset(id, update).await
+        let restored = self.write_asset(id, update).await?;
+        self.counts().take(&AssetRecord { deleted_at: Some(self.now()), ..restored.clone() });
+        self.counts().add(&restored);
+        Ok(restored)
     }
 
     /// Forgets a deleted asset for good. Its variants' records are left to their collector. Answers
@@ -365,7 +385,12 @@ impl Tx {
     pub async fn purge_asset(&mut self, id: AssetId) -> Result<bool> {
         let delete = Statement::new("DELETE FROM assets WHERE deleted_at IS NOT NULL").and("id = ", id);
         self.announce(Change::Asset(id));
-        Ok(self.execute(Class::Durable, delete).await? > 0)
+        let before = self.asset(id).await?;
+        let purged = self.execute(Class::Durable, delete).await? > 0;
+        if purged && let Some(before) = before {
+            self.counts().take(&before);
+        }
+        Ok(purged)
     }
 
     async fn write_asset(&mut self, id: AssetId, update: Statement) -> Result<AssetRecord> {

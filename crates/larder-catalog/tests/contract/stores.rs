@@ -11,6 +11,7 @@ for_each_engine! {
     a_store_is_listed_by_place_and_page,
     what_was_left_at_a_place_stays_noted_until_it_is_taken_up_or_gone,
     what_was_left_is_void_once_it_is_a_copy_of_nothing,
+    what_is_counted_is_what_adding_up_the_records_gives,
 }
 
 async fn a_record_moves_only_as_it_was_seen(engine: Engine) {
@@ -194,4 +195,101 @@ async fn what_was_left_is_void_once_it_is_a_copy_of_nothing(engine: Engine) {
     let listed = engine.catalog.spare_copies_in("main", None, 10).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert!(engine.catalog.spare_copies_in("main", Some(&listed[0].place), 10).await.unwrap().is_empty());
+}
+
+/// Objects and bytes by bucket, store and whether they are deleted, from the records themselves.
+async fn added_up(engine: &Engine) -> Vec<(String, String, u64, u64, u64, u64)> {
+    let mut sums = std::collections::BTreeMap::<(String, String), [u64; 4]>::new();
+    for store in ["main", "s3"] {
+        let filter = StoreFilter { store: store.into(), ..StoreFilter::default() };
+        for asset in engine.catalog.assets_in_store(&filter, None, 1_000).await.unwrap() {
+            let of = sums.entry((asset.bucket.to_string(), asset.store.clone())).or_default();
+            let at = if asset.deleted_at.is_some() { 2 } else { 0 };
+            of[at] += 1;
+            of[at + 1] += asset.size_bytes;
+        }
+    }
+    sums.into_iter().map(|((bucket, store), [a, b, c, d])| (bucket, store, a, b, c, d)).collect()
+}
+
+async fn what_is_counted_is_what_adding_up_the_records_gives(engine: Engine) {
+    let agree = async |what: &str| {
+        let counted: Vec<_> = engine
+            .catalog
+            .bucket_usage()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|u| (u.bucket, u.store, u.assets, u.bytes, u.deleted_assets, u.deleted_bytes))
+            .collect();
+        assert_eq!(counted, added_up(&engine).await, "{what}");
+    };
+    let (a, b) = (engine.stored_asset("media", "a").await, engine.stored_asset("keeps", "b").await);
+    engine.stored_asset("media", "c").await;
+    agree("inserted").await;
+    let twice = a.clone();
+    let refused = engine.write(move |tx| {
+        Box::pin(async move {
+            tx.insert_asset(&larder_catalog::AssetRecord { key: key("d"), id: twice.id, ..twice.clone() })
+                .await
+        })
+    });
+    assert!(refused.await.is_err());
+    agree("a refusal counts nothing").await;
+
+    let mut larger = a.clone();
+    larger.size_bytes = 1_234;
+    larger.content_type = "image/png".into();
+    engine.write(move |tx| Box::pin(async move { tx.replace_asset(&larger, 1).await })).await.unwrap();
+    agree("replaced").await;
+    let types = engine.catalog.type_usage(&bucket("media"), "main").await.unwrap();
+    let types: Vec<_> = types.iter().map(|of| (of.content_type.as_str(), of.assets, of.bytes)).collect();
+    assert_eq!(types, [("image/png", 1, 1_234), ("image/jpeg", 1, 5)]);
+
+    let (id, version) = (a.id, 2);
+    engine
+        .write(move |tx| Box::pin(async move { tx.mark_asset_deleted(id, version, Some("t")).await }))
+        .await
+        .unwrap();
+    agree("deleted").await;
+    let deleted = engine.catalog.asset(id).await.unwrap().unwrap();
+    engine
+        .write(move |tx| Box::pin(async move { tx.move_asset(&deleted, "s3", "t", "e").await }))
+        .await
+        .unwrap();
+    engine
+        .write(move |tx| Box::pin(async move { tx.move_asset(&b, "s3", "keeps/b", "e").await }))
+        .await
+        .unwrap();
+    agree("moved").await;
+    engine
+        .write(move |tx| Box::pin(async move { tx.restore_asset(id, "media/a", "e").await }))
+        .await
+        .unwrap();
+    agree("restored").await;
+    engine
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.mark_asset_deleted(id, version, None).await?;
+                tx.purge_asset(id).await
+            })
+        })
+        .await
+        .unwrap();
+    agree("purged").await;
+
+    // Many at a time, of which each counts.
+    let other = engine.other_process().await;
+    let puts = (0..40).map(|number| {
+        let catalog = if number % 2 == 0 { engine.catalog.clone() } else { other.clone() };
+        let asset = engine.asset("media", &format!("many/{number}"));
+        async move {
+            let put = catalog.commit(larder_catalog::Class::Durable, move |tx| {
+                Box::pin(async move { tx.insert_asset(&asset).await })
+            });
+            put.await.unwrap();
+        }
+    });
+    futures::future::join_all(puts).await;
+    agree("at a time").await;
 }
