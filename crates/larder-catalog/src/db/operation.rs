@@ -52,7 +52,7 @@ where
             let whole = async {
                 let value = code(&mut *tx).await?;
                 tx.write_counts().await?;
-                Ok(value)
+                Ok::<_, Error>(value)
             };
             let guarded = AssertUnwindSafe(whole).catch_unwind();
             let outcome = match tokio::time::timeout(OPERATION_TIME_MAX, guarded).await {
