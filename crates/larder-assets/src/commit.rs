@@ -446,6 +446,9 @@ impl Larder {
                     return Ok(held);
                 }
                 Err(larder_catalog::Error::Precondition { .. }) if Instant::now() < deadline => {
+                    if self.free_of_dead(bucket, key).await? {
+                        continue;
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(250));
                 }
@@ -458,6 +461,26 @@ impl Larder {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Takes the turn from a holder whose process is certainly dead, so that nobody waits until it runs
+    /// out. Its intent stays for whoever takes the turn next.
+    async fn free_of_dead(&self, bucket: &BucketName, key: &ObjectKey) -> Result<bool, Fault> {
+        let Some(row) = self.catalog().place_write(bucket, key).await? else { return Ok(false) };
+        let holder = row.holder.as_deref().and_then(|name| name.parse::<ProcessName>().ok());
+        if !holder.is_some_and(|process| process.is_certainly_dead()) {
+            return Ok(false);
+        }
+        let fence = row.fence();
+        let freed = self
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.release_holder(&fence).await }));
+        match freed.await {
+            Ok(()) => Ok(true),
+            // Somebody else was faster.
+            Err(larder_catalog::Error::Precondition { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -243,9 +243,13 @@ fn killed_at(command: &mut Command, point: &str) {
     );
 }
 
+/// The last of the lines that it prints: behind the events, what came of it.
+fn last_of(command: &mut Command) -> Value {
+    lines_of(command).last().expect("a report").clone()
+}
+
 fn report_of(command: &mut Command) -> Value {
-    let lines = lines_of(command);
-    let report = lines.last().expect("a report").clone();
+    let report = last_of(command);
     assert_eq!(report["failures"], json!([]), "{report}");
     report
 }
@@ -256,13 +260,13 @@ async fn move_over(home: &Home, load: &Load, before: Server, from: &'static End,
     let after = home.start(to);
     load.turn_to(&after).await;
     assert_eq!(before.stop(), Some(0));
-    let told = json_of(home.migrate(from, to).arg("--dry-run"));
+    let told = last_of(home.migrate(from, to).arg("--dry-run"));
     let total = told["remaining"]["objects"].as_u64().unwrap();
     assert!(total >= 390, "{told}");
 
     let slowly = ["--rate", "60000", "--concurrency", "4"];
     killed_after(home.migrate(from, to).args(slowly), Duration::from_secs(2));
-    let rest = json_of(home.migrate(from, to).arg("--dry-run"))["remaining"]["objects"].as_u64().unwrap();
+    let rest = last_of(home.migrate(from, to).arg("--dry-run"))["remaining"]["objects"].as_u64().unwrap();
     assert!(rest < total, "some of it was moved before the kill: {rest} of {total}");
     killed_at(&mut home.migrate(from, to), "migrate.copied");
     let report = report_of(&mut home.migrate(from, to));
