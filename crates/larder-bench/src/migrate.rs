@@ -88,7 +88,8 @@ async fn open(folder: &Path, stores: Stores, ambient: &Ambient) -> Result<Larder
     let target = Target::Sqlite { catalog: folder.join("catalog.db"), state: folder.join("state.db") };
     let catalog = Catalog::open(&target, ambient.clone()).await?;
     catalog.migrate().await?;
-    let settings = Settings::new(Secrets::new(*b"a secret of a bench")?);
+    let secrets = Secrets::new(*b"a secret of a bench").map_err(anyhow::Error::msg)?;
+    let settings = Settings::new(secrets);
     let larder = Larder::open(settings, catalog, stores, ambient.clone()).await?;
     larder.put_bucket(&bucket()?, serde_json::from_value(json!({ "presets": [] }))?).await?;
     Ok(larder)

@@ -375,7 +375,8 @@ impl Tx {
         let update =
             Statement::update("assets", columns).push(" WHERE deleted_at IS NOT NULL").and("id = ", id);
         let restored = self.write_asset(id, update).await?;
-        self.counts().take(&AssetRecord { deleted_at: Some(self.now()), ..restored.clone() });
+        let before = AssetRecord { deleted_at: Some(restored.updated_at), ..restored.clone() };
+        self.counts().take(&before);
         self.counts().add(&restored);
         Ok(restored)
     }

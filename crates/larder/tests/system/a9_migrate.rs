@@ -117,6 +117,12 @@ struct Known {
     failures: Mutex<Vec<String>>,
 }
 
+impl Known {
+    fn all(&self) -> BTreeMap<String, String> {
+        self.objects.lock().unwrap().clone()
+    }
+}
+
 /// Clients that upload and read all the time, wherever the present server is.
 struct Load {
     known: Arc<Known>,
@@ -313,7 +319,7 @@ async fn a9_a_live_site_moves_there_and_back_through_kills_and_no_request_fails(
         let third = move_over(&home, &load, second, two, one).await;
         load.end().await;
 
-        for (key, sha256) in known.objects.lock().unwrap().clone() {
+        for (key, sha256) in known.all() {
             read(&client, third.address(), &key, &sha256).await.unwrap();
         }
         for (path, sha256) in variants.iter().filter(|(path, _)| !path.contains("/7.jpg")) {
@@ -350,7 +356,7 @@ async fn a9_a_kill_at_every_fail_point_of_a_move_leaves_nothing_that_is_not_mend
         } else {
             killed_at(&mut home.migrate(from, to), point);
             // The server sees no difference.
-            for (key, sha256) in known.objects.lock().unwrap().clone() {
+            for (key, sha256) in known.all() {
                 read(&client, server.address(), &key, &sha256).await.unwrap();
             }
             let report = report_of(&mut home.migrate(from, to));
@@ -360,7 +366,7 @@ async fn a9_a_kill_at_every_fail_point_of_a_move_leaves_nothing_that_is_not_mend
         assert_eq!(home.places(from), Vec::<String>::new(), "{point}");
         assert_eq!(home.places(to).len(), 12, "{point}");
         // The keys that the killed process held are given back by whoever needs them next.
-        for (key, sha256) in known.objects.lock().unwrap().clone() {
+        for (key, sha256) in known.all() {
             read(&client, server.address(), &key, &sha256).await.unwrap();
         }
         (from, to) = (to, from);
@@ -399,7 +405,7 @@ async fn a9_a_server_moves_it_as_a_job_and_says_what_it_could_not_move() {
     std::fs::remove_file(theirs.join("3.jpg")).unwrap();
     let job = json_of(server.cli().args(arguments));
     assert_eq!((&job["state"], &job["kind"]), (&json!("done"), &json!("migrate_store")), "{job}");
-    for (key, sha256) in known.objects.lock().unwrap().clone() {
+    for (key, sha256) in known.all() {
         read(&client, server.address(), &key, &sha256).await.unwrap();
     }
     let wrong = server.cli().args(["migrate", "--from", "local", "--to", "tape"]).output().unwrap();
