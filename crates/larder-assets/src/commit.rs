@@ -12,7 +12,8 @@ use std::{
 };
 
 use larder_catalog::{
-    AssetRecord, AssetStatus, Class, Fence, PlaceWrite, Tx, UploadChange, UploadStatus, VariantIdentity,
+    AssetRecord, AssetStatus, Class, CopyState, Fence, PlaceWrite, SpareCopy, Tx, UploadChange, UploadStatus,
+    VariantIdentity,
 };
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp, UploadId};
 use larder_store::{Attributes, Condition, Fingerprint, OpenOptions, Place, RenameOptions};
@@ -25,13 +26,14 @@ use crate::{
     jobs::{self, JobContext, make_variants::MakeVariants},
     larder::{Larder, own_place, place},
     liveness::ProcessName,
+    stores::LOCAL,
     variants::Wanted,
     view::{AssetView, asset_view, etag},
 };
 
 /// How long a writer may hold a key without asking again. Moving bytes and storing a record take
 /// milliseconds; a writer that is slower than this is fenced off.
-const HELD_FOR: Duration = Duration::from_secs(30);
+pub(crate) const HELD_FOR: Duration = Duration::from_secs(30);
 
 /// How much of its time a writer must have left to move bytes. A writer that was stopped for long moves
 /// nothing any more, since the next one may have moved its own.
@@ -100,6 +102,9 @@ impl Deref for Held {
 /// Bytes in staging with everything that their asset's record will say.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct NewBytes {
+    /// The store that they lie in, and stay in. Intents of versions that had one store do not say.
+    #[serde(default = "only_store")]
+    pub(crate) store: String,
     pub(crate) staged_at: String,
     pub(crate) fingerprint: String,
     pub(crate) size_bytes: u64,
@@ -148,7 +153,18 @@ pub(crate) enum Intent {
         target: String,
         /// Where from.
         trash: String,
+        /// In which store.
+        #[serde(default = "only_store")]
+        store: String,
     },
+}
+
+fn only_store() -> String {
+    LOCAL.to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -158,6 +174,10 @@ pub(crate) struct WriteIntent {
     pub(crate) asset_id: AssetId,
     /// The version of the asset that is replaced; none for a new one.
     pub(crate) replaces: Option<i64>,
+    /// Whether the bytes that are replaced lie at the target: not so where they lie in another store,
+    /// which they leave when the record is stored.
+    #[serde(default = "yes")]
+    pub(crate) in_place: bool,
     pub(crate) upload: Option<UploadId>,
 }
 
@@ -176,7 +196,12 @@ impl Larder {
         let held = self.hold(&bucket.name, key).await?;
         let outcome = self.write_held(bucket, &held, bytes, condition, upload, job).await;
         match outcome {
-            Ok(recorded) => Ok(recorded),
+            Ok((asset, created)) => {
+                if !created {
+                    self.remove_void_copies(asset.id).await;
+                }
+                Ok((asset, created))
+            }
             Err((fault, true)) => {
                 self.hand_on(&held).await;
                 Err(fault)
@@ -203,18 +228,19 @@ impl Larder {
             self.catalog().asset_at(&held.bucket, &held.key).await.map_err(|error| before(error.into()))?;
         check_condition(condition, present.as_ref()).map_err(before)?;
         let mut intent = WriteIntent {
-            bytes,
             target: match &present {
                 Some(asset) => asset.place.clone(),
                 None => Place::of_key(bucket.prefix(), &held.key).to_string(),
             },
             asset_id: present.as_ref().map_or_else(|| AssetId::new(self.ambient()), |asset| asset.id),
             replaces: present.as_ref().map(|asset| asset.version),
+            in_place: present.as_ref().is_some_and(|asset| asset.store == bytes.store),
+            bytes,
             upload,
         };
-        let before_it = match intent.replaces {
-            Some(_) => self.as_it_lies(&intent.target).await.map_err(before)?,
-            None => Condition::IfAbsent,
+        let before_it = match intent.in_place {
+            true => self.as_it_lies(&intent.bytes.store, &intent.target).await.map_err(before)?,
+            false => Condition::IfAbsent,
         };
         self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
         fail_point::reached("commit.intent");
@@ -235,7 +261,8 @@ impl Larder {
             // A move may have happened although it failed, at its sync: only bytes that are still in
             // staging have not moved.
             Err(fault) => {
-                let still_there = matches!(self.lies_at(&intent.bytes.staged_at, None).await, Ok(Some(_)));
+                let staged = self.lies_at(&intent.bytes.store, &intent.bytes.staged_at).await;
+                let still_there = matches!(staged, Ok(Some(_)));
                 return Err((fault, !still_there));
             }
         };
@@ -249,7 +276,8 @@ impl Larder {
     }
 
     /// Moves the bytes, if what lay at the place when the turn was taken still lies there. What lies at
-    /// the place of a new asset without a record is somebody's file: it is set aside, never overwritten.
+    /// the place of a new asset without a record is a copy that is spare, and goes, or somebody's file: it
+    /// is set aside, never overwritten.
     async fn move_staged(
         &self,
         held: &Held,
@@ -257,6 +285,7 @@ impl Larder {
         expected: &Condition,
     ) -> Result<Moved, Fault> {
         held.may_move()?;
+        let store = self.store(&intent.bytes.store)?;
         let (from, to) = (place(&intent.bytes.staged_at)?, place(&intent.target)?);
         // The type is known only now that the bytes were judged.
         let attributes =
@@ -266,30 +295,41 @@ impl Larder {
             Fault::new(Code::Conflict, format!("{}/{} was written by another", held.bucket, held.key))
                 .remedy("try again")
         };
-        match self.store().rename(&from, &to, options(expected.clone())).await {
+        match store.rename(&from, &to, options(expected.clone())).await {
             Ok(stat) => Ok(Moved::To(stat.fingerprint)),
             Err(larder_store::Error::Blocked { .. }) => Ok(Moved::Blocked),
-            Err(larder_store::Error::Precondition { .. }) if intent.replaces.is_none() => {
-                // A record under the key means that this turn was overtaken, and not a stranger's file.
-                if self.catalog().asset_at(&held.bucket, &held.key).await?.is_some() {
+            Err(larder_store::Error::Precondition { .. }) if !intent.in_place => {
+                // Another record under the key means that this turn was overtaken, and not a stranger's
+                // file.
+                let present = self.catalog().asset_at(&held.bucket, &held.key).await?;
+                if present.map(|asset| asset.version) != intent.replaces {
                     return Err(overtaken());
                 }
                 // Adopted files are assets wherever they lie, also where another key belongs.
-                if self.known_at(&to).await?.is_some() {
+                if self.known_at(&intent.bytes.store, &to).await?.is_some() {
                     return Ok(Moved::Blocked);
                 }
                 held.may_move()?;
-                if !self.store().capabilities().rename_keeps_fingerprint
+                if self.remove_if_spare(&intent.bytes.store, &to).await? {
+                    match store.rename(&from, &to, options(Condition::IfAbsent)).await {
+                        // A move from store to store put its copy again, or a file came.
+                        Err(larder_store::Error::Precondition { .. }) => {}
+                        moved => return Ok(Moved::To(moved?.fingerprint)),
+                    }
+                }
+                if !store.capabilities().rename_keeps_fingerprint
                     && let Some(moved) = self.moved_bytes(intent).await?
                 {
                     // An earlier turn was cut off between the copy and the removal that make its move.
-                    self.store().remove(&from).await?;
+                    store.remove(&from).await?;
                     return Ok(Moved::To(Fingerprint::new(moved)));
                 }
-                let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id))?;
-                tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
-                self.store().rename(&to, &aside, RenameOptions::default()).await?;
-                let moved = self.store().rename(&from, &to, options(Condition::IfAbsent)).await;
+                if !self.remove_if_spare(&intent.bytes.store, &to).await? {
+                    let aside = own_place(&format!("trash/unrecorded-{}", intent.asset_id))?;
+                    tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
+                    store.rename(&to, &aside, RenameOptions::default()).await?;
+                }
+                let moved = store.rename(&from, &to, options(Condition::IfAbsent)).await;
                 Ok(Moved::To(moved?.fingerprint))
             }
             Err(larder_store::Error::Precondition { .. }) => Err(overtaken()),
@@ -298,11 +338,11 @@ impl Larder {
     }
 
     /// What a replacement may replace: exactly what lies there now.
-    async fn as_it_lies(&self, at: &str) -> Result<Condition, Fault> {
-        if !self.store().capabilities().replace_if_match {
+    async fn as_it_lies(&self, store: &str, at: &str) -> Result<Condition, Fault> {
+        if !self.store(store)?.capabilities().replace_if_match {
             return Ok(Condition::None);
         }
-        let found = self.lies_at(at, None).await?;
+        let found = self.lies_at(store, at).await?;
         Ok(found.map_or(Condition::IfAbsent, |found| Condition::IfMatch(Fingerprint::new(found))))
     }
 
@@ -315,7 +355,8 @@ impl Larder {
         moved: &Fingerprint,
         job: Option<&JobContext>,
     ) -> Result<(AssetRecord, bool), Fault> {
-        let fingerprint = self.store().stat(&place(&intent.target)?).await?.fingerprint;
+        let store = self.store(&intent.bytes.store)?;
+        let fingerprint = store.stat(&place(&intent.target)?).await?.fingerprint;
         if fingerprint != *moved {
             return Err(Fault::new(
                 Code::Conflict,
@@ -373,7 +414,7 @@ impl Larder {
             key: held.key.clone(),
             version: 1,
             status: if is_ready { AssetStatus::Ready } else { AssetStatus::Processing },
-            store: self.settings().store_name.clone(),
+            store: bytes.store,
             place: intent.target.clone(),
             fingerprint: fingerprint.to_string(),
             size_bytes: bytes.size_bytes,
@@ -416,6 +457,9 @@ impl Larder {
                     return Ok(held);
                 }
                 Err(larder_catalog::Error::Precondition { .. }) if Instant::now() < deadline => {
+                    if self.free_of_dead(bucket, key).await? {
+                        continue;
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(250));
                 }
@@ -428,6 +472,26 @@ impl Larder {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Takes the turn from a holder whose process is certainly dead, so that nobody waits until it runs
+    /// out. Its intent stays for whoever takes the turn next.
+    async fn free_of_dead(&self, bucket: &BucketName, key: &ObjectKey) -> Result<bool, Fault> {
+        let Some(row) = self.catalog().place_write(bucket, key).await? else { return Ok(false) };
+        let holder = row.holder.as_deref().and_then(|name| name.parse::<ProcessName>().ok());
+        if !holder.is_some_and(|process| process.is_certainly_dead()) {
+            return Ok(false);
+        }
+        let fence = row.fence();
+        let freed = self
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.release_holder(&fence).await }));
+        match freed.await {
+            Ok(()) => Ok(true),
+            // Somebody else was faster.
+            Err(larder_catalog::Error::Precondition { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -499,7 +563,7 @@ impl Larder {
                 {
                     // Whoever sent the bytes was told that nothing came of them. Where they replaced
                     // others, these are gone, and the record has to follow what lies there.
-                    if write.replaces.is_none() {
+                    if write.replaces.is_none() || !write.in_place {
                         self.take_back(&write, ended.keeps_bytes).await?;
                         return Ok(Turn::Kept);
                     }
@@ -507,7 +571,7 @@ impl Larder {
                 }
                 let bucket = match self.bucket(&held.bucket).await {
                     Err(fault) if fault.code == Code::BucketNotFound => {
-                        self.set_aside(&write.target, write.asset_id).await?;
+                        self.set_aside(&write.bytes.store, &write.target, write.asset_id).await?;
                         return Ok(Turn::Kept);
                     }
                     bucket => bucket?,
@@ -515,26 +579,29 @@ impl Larder {
                 self.record_write(&bucket, held, *write, &Fingerprint::new(moved), None).await?;
             }
             Intent::Delete { asset_id, version, trash } => {
-                if self.settled_at(&trash).await?.is_none() {
+                // While an intent stands, nobody moves the asset to another store.
+                let Some(asset) = self.catalog().asset(asset_id).await? else { return Ok(Turn::Kept) };
+                if self.settled_at(&asset.store, &trash).await?.is_none() {
                     return Ok(Turn::Kept);
                 }
                 // The place that it left, too: after a loss of power a deleted file must not be back. Nor may
                 // it still be there, where a move is a copy and a removal that was not reached.
-                if let Some(asset) = self.catalog().asset(asset_id).await?
-                    && self.settled_at(&asset.place).await?.is_some_and(|left| left == asset.fingerprint)
-                {
-                    self.store().remove(&place(&asset.place)?).await?;
+                let left = self.settled_at(&asset.store, &asset.place).await?;
+                if left.is_some_and(|left| left == asset.fingerprint) {
+                    self.store(&asset.store)?.remove(&place(&asset.place)?).await?;
                 }
                 self.record_deletion(held, asset_id, version, &trash).await?;
             }
-            Intent::Restore { asset_id, target, trash } => {
-                let Some(fingerprint) = self.settled_at(&target).await? else { return Ok(Turn::Kept) };
-                if self.settled_at(&trash).await?.is_some() {
+            Intent::Restore { asset_id, target, trash, store } => {
+                let Some(fingerprint) = self.settled_at(&store, &target).await? else {
+                    return Ok(Turn::Kept);
+                };
+                if self.settled_at(&store, &trash).await?.is_some() {
                     return Ok(Turn::Kept);
                 }
                 if self.catalog().asset(asset_id).await?.is_none_or(|asset| asset.deleted_at.is_none()) {
                     // Its record was purged: the bytes are nobody's any more.
-                    self.set_aside(&target, asset_id).await?;
+                    self.set_aside(&store, &target, asset_id).await?;
                     return Ok(Turn::Kept);
                 }
                 self.record_restoration(held, asset_id, &target, &fingerprint).await?;
@@ -543,21 +610,18 @@ impl Larder {
         Ok(Turn::GivenBack)
     }
 
-    /// The fingerprint of the bytes at a place, if some are there (and are the expected ones).
-    pub(crate) async fn lies_at(&self, at: &str, expected: Option<&str>) -> Result<Option<String>, Fault> {
-        match self.store().stat(&place(at)?).await {
-            Ok(stat) => {
-                let found = stat.fingerprint.as_str();
-                Ok(expected.is_none_or(|expected| expected == found).then(|| found.to_owned()))
-            }
+    /// The fingerprint of the bytes at a place, if some are there.
+    pub(crate) async fn lies_at(&self, store: &str, at: &str) -> Result<Option<String>, Fault> {
+        match self.store(store)?.stat(&place(at)?).await {
+            Ok(stat) => Ok(Some(stat.fingerprint.to_string())),
             Err(larder_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
     /// As [`lies_at`](Self::lies_at), and what it answers survives a loss of power.
-    async fn settled_at(&self, at: &str) -> Result<Option<String>, Fault> {
-        let found = self.store().settle(&place(at)?).await?;
+    async fn settled_at(&self, store: &str, at: &str) -> Result<Option<String>, Fault> {
+        let found = self.store(store)?.settle(&place(at)?).await?;
         Ok(found.map(|stat| stat.fingerprint.as_str().to_owned()))
     }
 
@@ -565,12 +629,12 @@ impl Larder {
     /// come there. Where a move changes the fingerprint, or a store once answered a wrong one, the bytes
     /// themselves tell.
     async fn moved_bytes(&self, write: &WriteIntent) -> Result<Option<String>, Fault> {
-        let at = place(&write.target)?;
-        let Some(found) = self.store().settle(&at).await? else { return Ok(None) };
+        let (store, at) = (self.store(&write.bytes.store)?, place(&write.target)?);
+        let Some(found) = store.settle(&at).await? else { return Ok(None) };
         let fingerprint = found.fingerprint.as_str();
         let is_moved = fingerprint == write.bytes.fingerprint
             || (found.size_bytes == write.bytes.size_bytes && {
-                let opened = self.store().open(&at, OpenOptions::default()).await?.exact();
+                let opened = store.open(&at, OpenOptions::default()).await?.exact();
                 opened.stat.fingerprint == found.fingerprint
                     && self.digest(opened.body).await? == write.bytes.sha256
             });
@@ -589,31 +653,35 @@ impl Larder {
     /// Takes bytes away from the place where they must not be found: back into staging if their upload may
     /// be retried.
     async fn take_back(&self, write: &WriteIntent, keep: bool) -> Result<(), Fault> {
+        let store = self.store(&write.bytes.store)?;
         let (from, to) = (place(&write.target)?, place(&write.bytes.staged_at)?);
         if !keep {
-            self.store().remove(&from).await?;
+            store.remove(&from).await?;
             return Ok(());
         }
         let options = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
-        match self.store().rename(&from, &to, options).await {
+        match store.rename(&from, &to, options).await {
             // The move that brought them was cut off between its copy and its removal.
-            Err(larder_store::Error::Precondition { .. }) => drop(self.store().remove(&from).await?),
+            Err(larder_store::Error::Precondition { .. }) => drop(store.remove(&from).await?),
             moved => drop(moved?),
         }
         Ok(())
     }
 
     /// Takes bytes that no record can name out of the way, where they are kept.
-    async fn set_aside(&self, at: &str, asset: AssetId) -> Result<(), Fault> {
+    async fn set_aside(&self, store: &str, at: &str, asset: AssetId) -> Result<(), Fault> {
         let aside = own_place(&format!("trash/unrecorded-{asset}"))?;
-        tracing::warn!(place = at, set_aside = %aside, "bytes whose bucket or record is gone were set aside");
-        self.store().rename(&place(at)?, &aside, RenameOptions::default()).await?;
+        tracing::warn!(store, place = at, set_aside = %aside, "bytes whose bucket or record is gone were set aside");
+        self.store(store)?.rename(&place(at)?, &aside, RenameOptions::default()).await?;
         Ok(())
     }
 
     async fn is_recorded(&self, write: &WriteIntent, moved: &str) -> Result<bool, Fault> {
         let record = self.catalog().asset(write.asset_id).await?;
-        Ok(record.is_some_and(|asset| asset.fingerprint == moved && asset.sha256 == write.bytes.sha256))
+        Ok(record.is_some_and(|asset| {
+            (asset.store.as_str(), asset.fingerprint.as_str(), asset.sha256.as_str())
+                == (write.bytes.store.as_str(), moved, write.bytes.sha256.as_str())
+        }))
     }
 }
 
@@ -654,7 +722,12 @@ impl RecordWork {
         match self.replaces {
             None => tx.insert_asset(&self.asset).await?,
             Some(expected) => {
+                let before = tx.asset(self.asset.id).await?;
                 self.asset.version = tx.replace_asset(&self.asset, expected).await?;
+                if let Some(before) = before.filter(|before| before.store != self.asset.store) {
+                    tx.note_spare(&SpareCopy::left_by(&before), CopyState::Void).await?;
+                }
+                tx.void_copies_of_asset(self.asset.id).await?;
                 tx.mark_variants_stale(self.asset.id, &self.asset.sha256).await?;
             }
         }

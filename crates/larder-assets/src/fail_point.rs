@@ -3,7 +3,8 @@
 //! With the feature `fail-points`, the process kills itself with SIGKILL when it reaches the point
 //! that `LARDER_FAIL_POINT` names. Without the feature nothing of this is in the binary.
 
-/// Every fail point, in the order in which an upload meets them. Tests go through this list.
+/// Every fail point of a server, in the order in which an upload meets them, then a deletion. Tests go
+/// through this list.
 pub const ALL: &[&str] = &[
     "intake.staged",
     "intake.accepted",
@@ -20,10 +21,16 @@ pub const ALL: &[&str] = &[
     "delete.recorded",
 ];
 
+/// Those of a move to another store, and of the removal of what it left. Tests go through this list.
+pub const OF_MIGRATION: &[&str] = &["migrate.noted", "migrate.copied", "migrate.switched", "cleanup.removed"];
+
 /// Marks that execution has come to the place `name`.
 #[cfg(feature = "fail-points")]
 pub fn reached(name: &str) {
-    debug_assert!(ALL.contains(&name), "{name} is missing in the list of fail points");
+    debug_assert!(
+        ALL.contains(&name) || OF_MIGRATION.contains(&name),
+        "{name} is missing in the lists of fail points"
+    );
     if std::env::var("LARDER_FAIL_POINT").is_ok_and(|wanted| wanted == name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

@@ -1,7 +1,8 @@
 //! The handle that every door holds.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use larder_catalog::Catalog;
 use larder_core::{Ambient, Code, Fault, FaultKind};
 use larder_store::{Circuit, Place, Store};
@@ -16,6 +17,7 @@ use crate::{
     pixels::PixelPool,
     reading::{HotBytes, RecordCache},
     settings::Settings,
+    stores::Stores,
     variants::Flights,
 };
 
@@ -34,7 +36,7 @@ pub struct Larder {
 struct Inner {
     settings: Settings,
     catalog: Catalog,
-    store: Arc<dyn Store>,
+    stores: Stores,
     ambient: Ambient,
     links: Links,
     guarded: Guarded,
@@ -46,7 +48,7 @@ struct Inner {
     flights: Flights,
     in_flight: InFlight,
     backlogs: Backlogs,
-    staging_lock: Option<StagingLock>,
+    staging_locks: Vec<(String, StagingLock)>,
 }
 
 /// Whether the parts answer.
@@ -54,16 +56,17 @@ struct Inner {
 pub struct Readiness {
     /// The catalogue; without it nothing works.
     pub catalog: Result<(), Fault>,
-    /// The store; without it what is cached is still served.
+    /// The stores, or the first of them that does not answer; without it what is cached is still served.
     pub store: Result<(), Fault>,
-    /// Why the store was last found away, in its own words, if its circuit is open: for operators.
+    /// Why the primary store was last found away, in its own words, if its circuit is open: for operators.
     pub store_error: Option<String>,
 }
 
 impl Larder {
-    /// Opens Larder over a catalogue, which must be migrated, and a store.
+    /// Opens Larder over a catalogue, which must be migrated, and its stores: one, or several of which the
+    /// primary takes what is new, while what lies in the others is read where it is.
     ///
-    /// Mends what earlier processes left that died: see [`Larder::recover`]. On a store of local files
+    /// Mends what earlier processes left that died: see [`Larder::recover`]. On stores of local files
     /// this also takes part in the lock by which processes tell whether leftovers in staging belong to
     /// anyone.
     ///
@@ -72,15 +75,18 @@ impl Larder {
     pub async fn open(
         settings: Settings,
         catalog: Catalog,
-        store: Arc<dyn Store>,
+        stores: impl Into<Stores>,
         ambient: Ambient,
     ) -> Result<Self, Fault> {
+        let stores = stores.into();
         let links = Links::new(settings.public_url.clone(), settings.secrets.clone(), ambient.clone())
             .with_lives(settings.signed_url_life, settings.signed_url_life_max);
-        let staging_lock = match lock_path(&*store) {
-            Some(path) => Some(StagingLock::take(path).await?),
-            None => None,
-        };
+        let mut staging_locks = Vec::new();
+        for (name, store) in stores.iter() {
+            if let Some(path) = store.local_path(&own_place("staging.lock")?) {
+                staging_locks.push((name.to_owned(), StagingLock::take(path).await?));
+            }
+        }
         let larder = Self {
             inner: Arc::new(Inner {
                 guarded: Guarded::new(&settings.import),
@@ -92,10 +98,10 @@ impl Larder {
                 flights: Flights::default(),
                 in_flight: InFlight::default(),
                 backlogs: Backlogs::default(),
-                staging_lock,
+                staging_locks,
                 settings,
                 catalog,
-                store,
+                stores,
                 ambient,
                 links,
             }),
@@ -114,9 +120,17 @@ impl Larder {
         &self.inner.catalog
     }
 
-    /// The bytes.
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.inner.store
+    /// The stores.
+    pub fn stores(&self) -> &Stores {
+        &self.inner.stores
+    }
+
+    /// The store that a record names.
+    ///
+    /// # Errors
+    /// [`Code::BackendUnavailable`] if this process does not have it.
+    pub fn store(&self, name: &str) -> Result<&Arc<dyn Store>, Fault> {
+        self.inner.stores.named(name)
     }
 
     /// Clock and randomness.
@@ -131,22 +145,31 @@ impl Larder {
 
     /// Whether catalogue and store answer, asked now.
     pub async fn readiness(&self) -> Readiness {
-        let silent = |code, what| {
+        let silent = |code, what: &str| {
             let seconds = ANSWERS_WITHIN.as_secs();
             Err(Fault::new(code, format!("the {what} did not answer within {seconds} s"))
                 .remedy("try again later"))
         };
-        let (catalog, store) = tokio::join!(
+        let (catalog, stores) = tokio::join!(
             timeout(ANSWERS_WITHIN, async { self.catalog().buckets().await.map(drop).map_err(Fault::from) }),
-            timeout(ANSWERS_WITHIN, self.store_answers()),
+            join_all(self.stores().iter().map(|(name, store)| async move {
+                let answer = timeout(ANSWERS_WITHIN, answers(store)).await;
+                let silent = || silent(Code::BackendUnavailable, &format!("store {name}"));
+                (name, answer.unwrap_or_else(|_| silent()))
+            })),
         );
-        let mut store = store.unwrap_or_else(|_| silent(Code::BackendUnavailable, "store"));
         let outage = self.settings().store_circuit.as_ref().and_then(|circuit| circuit.health().outage);
-        if let (Err(fault), Some(outage)) = (&mut store, &outage) {
-            fault.detail = format!("the store has not answered since {}", outage.since);
-            fault.remedy =
-                "it is asked again by itself; uploads that were taken are finished then".to_owned();
-        }
+        let in_words = |(name, mut answer): (&str, Result<(), Fault>)| {
+            if let (Err(fault), Some(outage)) = (&mut answer, &outage)
+                && name == self.stores().primary_name()
+            {
+                fault.detail = format!("the store has not answered since {}", outage.since);
+                fault.remedy =
+                    "it is asked again by itself; uploads that were taken are finished then".to_owned();
+            }
+            answer
+        };
+        let store = stores.into_iter().map(in_words).collect();
         Readiness {
             catalog: catalog.unwrap_or_else(|_| silent(Code::CatalogUnavailable, "catalogue")),
             store,
@@ -154,21 +177,14 @@ impl Larder {
         }
     }
 
-    /// Refuses what needs the store, while that is known not to answer: before a body is taken for it.
+    /// Refuses what needs the primary store, while that is known not to answer: before a body is taken
+    /// for it.
     ///
     /// # Errors
     /// [`Code::BackendUnavailable`] with the time until it is asked again.
     pub fn check_store(&self) -> Result<(), Fault> {
         let refusal = self.settings().store_circuit.as_ref().and_then(Circuit::refusal);
         refusal.map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    /// Nothing lies at the place that is asked for: "not found" is the answer of a store that works.
-    async fn store_answers(&self) -> Result<(), Fault> {
-        match self.store().stat(&own_place("ready")?).await.map_err(Fault::from) {
-            Err(fault) if fault.kind() != FaultKind::NotFound => Err(fault),
-            _ => Ok(()),
-        }
     }
 
     pub(crate) fn guarded(&self) -> &Guarded {
@@ -207,8 +223,9 @@ impl Larder {
         &self.inner.backlogs
     }
 
-    pub(crate) fn staging_lock(&self) -> Option<&StagingLock> {
-        self.inner.staging_lock.as_ref()
+    /// The locks of the stores that have one, by name.
+    pub(crate) fn staging_locks(&self) -> &[(String, StagingLock)] {
+        &self.inner.staging_locks
     }
 }
 
@@ -218,8 +235,12 @@ impl std::fmt::Debug for Larder {
     }
 }
 
-fn lock_path(store: &dyn Store) -> Option<PathBuf> {
-    store.local_path(&own_place("staging.lock").ok()?)
+/// Nothing lies at the place that is asked for: "not found" is the answer of a store that works.
+async fn answers(store: &Arc<dyn Store>) -> Result<(), Fault> {
+    match store.stat(&own_place("ready")?).await.map_err(Fault::from) {
+        Err(fault) if fault.kind() != FaultKind::NotFound => Err(fault),
+        _ => Ok(()),
+    }
 }
 
 /// A place below Larder's own folder.

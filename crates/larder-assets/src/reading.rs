@@ -15,7 +15,7 @@ use bytes::Bytes;
 use larder_catalog::{AssetRecord, AssetStatus, Touched, VariantIdentity, VariantRecord};
 use larder_core::{AssetId, BucketName, Code, Fault, FaultKind, FileType, ObjectKey, Timestamp};
 use larder_image::Recipe;
-use larder_store::{Attributes, Body, FileBody, Fingerprint, OpenOptions, Opened, Place, Stat};
+use larder_store::{Attributes, Body, FileBody, Fingerprint, OpenOptions, Opened, Place, Stat, Store};
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest, Sha256};
 
@@ -103,8 +103,8 @@ impl HotBytes {
         Self(Cache::with_weighter((capacity_bytes / 20_000).max(1) as usize, capacity_bytes, ByLength))
     }
 
-    fn key(place: &str, fingerprint: &str) -> String {
-        format!("{place}\0{fingerprint}")
+    fn key(store: &str, place: &str, fingerprint: &str) -> String {
+        format!("{store}\0{place}\0{fingerprint}")
     }
 }
 
@@ -136,7 +136,7 @@ enum Source {
     Memory(Bytes),
     /// The lock lets a `Readable` be shared between threads, as a stream alone could not be.
     Opened {
-        larder: Larder,
+        store: Arc<dyn Store>,
         place: Place,
         opened: Mutex<Opened>,
     },
@@ -169,7 +169,7 @@ impl Readable {
     pub fn local_path(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Memory(_) | Source::Away(_) => None,
-            Source::Opened { larder, place, .. } => larder.store().local_path(place),
+            Source::Opened { store, place, .. } => store.local_path(place),
         }
     }
 
@@ -183,7 +183,7 @@ impl Readable {
         match &self.source {
             Source::Memory(bytes) => Ok(Body::Bytes(bytes.slice(range.start as usize..range.end as usize))),
             Source::Away(fault) => Err(fault.clone()),
-            Source::Opened { larder, place, opened } => {
+            Source::Opened { store, place, opened } => {
                 let known = {
                     let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
                     match &opened.body {
@@ -202,7 +202,7 @@ impl Readable {
                 };
                 let fingerprint = known.fingerprint.clone();
                 let options = OpenOptions { range: Some(range), known: Some(known) };
-                let again = larder.store().open(place, options).await?;
+                let again = store.open(place, options).await?;
                 if again.stat.fingerprint == fingerprint {
                     Ok(again.exact().body)
                 } else {
@@ -314,6 +314,7 @@ impl Larder {
             version: variant_version(&asset.sha256, &digest),
         };
         let lies = Lies {
+            store: &variant.store,
             at: &variant.place,
             fingerprint: &variant.fingerprint,
             size_bytes: variant.size_bytes,
@@ -323,9 +324,15 @@ impl Larder {
         if let Err(fault) = &read
             && fault.code == Code::StoredBytesCorrupt
         {
-            // Variants can be made again: forget the record of the lost bytes.
-            tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
-            self.remove_variant(&variant).await?;
+            // Variants can be made again: forget the record of the lost bytes, unless it was only moved to
+            // another store since it was remembered.
+            let lies = |of: &VariantRecord| (of.store.clone(), of.place.clone(), of.fingerprint.clone());
+            let now = self.catalog().variant(variant.id).await?;
+            if now.is_some_and(|now| lies(&now) == lies(&variant)) {
+                tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
+                self.remove_variant(&variant).await?;
+            }
+            self.record_cache().forget_variants(variant.asset_id);
         }
         read
     }
@@ -378,7 +385,7 @@ impl Larder {
     /// Reads bytes whose fingerprint is the record's. Where the store does not answer, what the record says
     /// of them is all there is.
     async fn read_bytes(&self, bucket: &Arc<Bucket>, lies: Lies<'_>, head: Head) -> Result<Readable, Fault> {
-        let hot = HotBytes::key(lies.at, lies.fingerprint);
+        let hot = HotBytes::key(lies.store, lies.at, lies.fingerprint);
         if let Some(bytes) = self.hot_bytes().0.get(&hot) {
             return Ok(head.readable(bucket, bytes.len() as u64, Source::Memory(bytes)));
         }
@@ -392,9 +399,9 @@ impl Larder {
     }
 
     async fn open_recorded(&self, lies: Lies<'_>, hot: String) -> Result<(u64, Source), Fault> {
-        let at = place(lies.at)?;
+        let (store, at) = (self.store(lies.store)?.clone(), place(lies.at)?);
         let options = OpenOptions { range: None, known: Some(lies.stat()) };
-        let opened = match self.store().open(&at, options).await {
+        let opened = match store.open(&at, options).await {
             Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
             opened => opened?.exact(),
         };
@@ -403,10 +410,7 @@ impl Larder {
         }
         let size_bytes = opened.stat.size_bytes;
         if size_bytes > HOT_FILE_BYTES {
-            return Ok((
-                size_bytes,
-                Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) },
-            ));
+            return Ok((size_bytes, Source::Opened { store, place: at, opened: Mutex::new(opened) }));
         }
         let bytes = opened.body.read_all(HOT_FILE_BYTES).await?;
         self.hot_bytes().0.insert(hot, bytes.clone());
@@ -417,14 +421,14 @@ impl Larder {
     /// behind Larder's back, or a replacement is between its bytes and its record. They are served
     /// under their own entity tag.
     async fn read_changed(&self, bucket: &Arc<Bucket>, asset: &AssetRecord) -> Result<Readable, Fault> {
-        let at = place(&asset.place)?;
-        let opened = match self.store().open(&at, OpenOptions::default()).await {
+        let (store, at) = (self.store(&asset.store)?.clone(), place(&asset.place)?);
+        let opened = match store.open(&at, OpenOptions::default()).await {
             Err(larder_store::Error::NotFound { .. }) => return Err(missing(&at)),
             opened => opened?,
         };
         let sha256 = self.digest(opened.exact().body).await?;
         tracing::warn!(bucket = %asset.bucket, key = %asset.key, "the stored bytes are not those of the record");
-        let opened = self.store().open(&at, OpenOptions::default()).await?.exact();
+        let opened = store.open(&at, OpenOptions::default()).await?.exact();
         let Stat { size_bytes, modified, .. } = opened.stat.clone();
         let head = Head {
             etag: etag(&sha256),
@@ -436,11 +440,7 @@ impl Larder {
         };
         let head =
             if sha256 == asset.sha256 { Head { last_modified: modified, ..head_of(asset) } } else { head };
-        Ok(head.readable(
-            bucket,
-            size_bytes,
-            Source::Opened { larder: self.clone(), place: at, opened: Mutex::new(opened) },
-        ))
+        Ok(head.readable(bucket, size_bytes, Source::Opened { store, place: at, opened: Mutex::new(opened) }))
     }
 
     /// The SHA-256 of a body, in hex.
@@ -459,7 +459,7 @@ impl Larder {
     /// identity.
     async fn stripped(&self, asset: &AssetRecord, original: Readable) -> Result<Readable, Fault> {
         let etag = format!("\"{}-stripped\"", original.etag.trim_matches('"'));
-        let hot = HotBytes::key(&format!("stripped:{}", asset.place), &asset.fingerprint);
+        let hot = HotBytes::key(&asset.store, &format!("stripped:{}", asset.place), &asset.fingerprint);
         let bytes = match self.hot_bytes().0.get(&hot) {
             Some(bytes) => bytes,
             None => {
@@ -532,6 +532,7 @@ impl AsRef<[u8]> for Copy {
 /// What a record says of the bytes at a place.
 #[derive(Clone, Copy)]
 struct Lies<'a> {
+    store: &'a str,
     at: &'a str,
     fingerprint: &'a str,
     size_bytes: u64,
@@ -541,6 +542,7 @@ struct Lies<'a> {
 impl<'a> Lies<'a> {
     fn of(asset: &'a AssetRecord) -> Self {
         Self {
+            store: &asset.store,
             at: &asset.place,
             fingerprint: &asset.fingerprint,
             size_bytes: asset.size_bytes,

@@ -132,7 +132,7 @@ impl Larder {
         }
         if let Err(fault) = self.move_to_trash(&held, &asset, &trash).await {
             // A move that failed at its sync may have happened: then the intent stays for recovery.
-            match self.lies_at(&asset.place, None).await {
+            match self.lies_at(&asset.store, &asset.place).await {
                 Ok(Some(_)) => self.release(&held).await,
                 _ => self.hand_on(&held).await,
             }
@@ -147,6 +147,7 @@ impl Larder {
             }
         };
         fail_point::reached("delete.recorded");
+        self.remove_void_copies(deleted.id).await;
         if options.purge {
             self.purge(&deleted).await?;
         }
@@ -184,7 +185,8 @@ impl Larder {
 
     async fn move_to_trash(&self, held: &Held, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
         held.may_move()?;
-        match self.store().rename(&place(&asset.place)?, trash, RenameOptions::default()).await {
+        let store = self.store(&asset.store)?;
+        match store.rename(&place(&asset.place)?, trash, RenameOptions::default()).await {
             Ok(_) => Ok(()),
             // Bytes that are gone already need no moving; the record goes as well.
             Err(larder_store::Error::NotFound { .. }) => {
@@ -210,6 +212,7 @@ impl Larder {
                 Box::pin(async move {
                     tx.confirm_place(&fence).await?;
                     let deleted = tx.mark_asset_deleted(id, version, Some(&trash)).await?;
+                    tx.void_copies_of_asset(id).await?;
                     tx.release_place(&fence).await?;
                     Ok(deleted)
                 })
@@ -239,12 +242,25 @@ impl Larder {
         };
         let asset =
             self.catalog().asset(id).await?.filter(|asset| asset.deleted_at.is_some()).ok_or_else(gone)?;
-        let trash = asset.trash_place.clone().ok_or_else(gone)?;
         let bucket = self.bucket(&asset.bucket).await?;
         let held = self.hold(&asset.bucket, &asset.key).await?;
+        // A purge may have been faster, or a move to another store.
+        let now = self.catalog().asset(id).await.map_err(Fault::from);
+        let in_trash = now.and_then(|now| {
+            let now = now.filter(|now| now.deleted_at.is_some()).ok_or_else(gone)?;
+            let trash = now.trash_place.clone().ok_or_else(gone)?;
+            Ok((now, trash))
+        });
+        let (asset, trash) = match in_trash {
+            Ok(in_trash) => in_trash,
+            Err(fault) => {
+                self.release(&held).await;
+                return Err(fault);
+            }
+        };
         let restored = self.restore_held(&held, &asset, &trash).await;
         if restored.is_err() {
-            match self.lies_at(&trash, None).await {
+            match self.lies_at(&asset.store, &trash).await {
                 Ok(Some(_)) => self.release(&held).await,
                 _ => self.hand_on(&held).await,
             }
@@ -262,12 +278,6 @@ impl Larder {
         asset: &AssetRecord,
         trash: &str,
     ) -> Result<AssetRecord, Fault> {
-        // A purge may have been faster.
-        let present = self.catalog().asset(asset.id).await?;
-        if present.is_none_or(|now| now.deleted_at.is_none() || now.trash_place.as_deref() != Some(trash)) {
-            return Err(Fault::new(Code::AssetNotFound, format!("the asset {} left the trash", asset.id))
-                .remedy("restore it from a backup, or upload it again"));
-        }
         if let Some(other) = self.catalog().asset_at(&held.bucket, &held.key).await? {
             return Err(Fault::new(
                 Code::Conflict,
@@ -276,12 +286,12 @@ impl Larder {
             .remedy("delete or move that asset first"));
         }
         let mut target = place(&asset.place)?;
-        let mut moved = self.move_back(held, asset.id, trash, &target).await?;
+        let mut moved = self.move_back(held, asset, trash, &target).await?;
         if moved.is_none() {
             // Another key came to lie in the way: `a/b` while `a` was in the trash.
             let bucket = self.bucket(&held.bucket).await?;
             target = Place::escaped(bucket.prefix(), &held.key);
-            moved = self.move_back(held, asset.id, trash, &target).await?;
+            moved = self.move_back(held, asset, trash, &target).await?;
         }
         let moved = moved.ok_or_else(|| Fault::internal(format!("the escaped place {target} is blocked")))?;
         self.record_restoration(held, asset.id, target.as_str(), moved.fingerprint.as_str()).await
@@ -291,16 +301,28 @@ impl Larder {
     async fn move_back(
         &self,
         held: &Held,
-        id: AssetId,
+        asset: &AssetRecord,
         trash: &str,
         target: &Place,
     ) -> Result<Option<Stat>, Fault> {
-        let intent = Intent::Restore { asset_id: id, target: target.to_string(), trash: trash.to_owned() };
+        let intent = Intent::Restore {
+            asset_id: asset.id,
+            target: target.to_string(),
+            trash: trash.to_owned(),
+            store: asset.store.clone(),
+        };
         self.declare_intent(held, &intent).await?;
         held.may_move()?;
-        let options = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
-        match self.store().rename(&place(trash)?, target, options).await {
+        let store = self.store(&asset.store)?;
+        let options = || RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
+        match store.rename(&place(trash)?, target, options()).await {
             Err(larder_store::Error::Blocked { .. }) => Ok(None),
+            Err(larder_store::Error::Precondition { .. })
+                if self.remove_if_spare(&asset.store, target).await? =>
+            {
+                held.may_move()?;
+                Ok(Some(store.rename(&place(trash)?, target, options()).await?))
+            }
             moved => Ok(Some(moved?)),
         }
     }
@@ -336,23 +358,29 @@ impl Larder {
         let held = self.hold(&asset.bucket, &asset.key).await?;
         let outcome = self.purge_held(&held, asset).await;
         self.release(&held).await;
+        if matches!(outcome, Ok(true)) {
+            self.remove_void_copies(asset.id).await;
+        }
         outcome
     }
 
     async fn purge_held(&self, held: &Held, asset: &AssetRecord) -> Result<bool, Fault> {
         let present = self.catalog().asset(asset.id).await?;
         let deleted = |now: &AssetRecord| now.deleted_at.is_some() && now.trash_place == asset.trash_place;
-        if !present.as_ref().is_some_and(deleted) {
-            return Ok(false);
-        }
+        let Some(asset) = present.filter(deleted) else { return Ok(false) };
         held.may_move()?;
         self.remove_variants_of(asset.id).await?;
         if let Some(trash) = &asset.trash_place {
-            self.store().remove(&place(trash)?).await?;
+            self.store(&asset.store)?.remove(&place(trash)?).await?;
         }
         let id = asset.id;
         self.catalog()
-            .commit(Class::Durable, move |tx| Box::pin(async move { tx.purge_asset(id).await }))
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    tx.void_copies_of_asset(id).await?;
+                    tx.purge_asset(id).await
+                })
+            })
             .await?;
         Ok(true)
     }

@@ -21,10 +21,8 @@ pub struct Settings {
     pub secrets: Secrets,
     /// A bearer secret with all rights, given by the environment; the catalogue does not know it.
     pub admin_key: Option<String>,
-    /// Name of the store in records.
-    pub store_name: String,
-    /// The circuit of a store that has one ([`BreakerStore`](larder_store::BreakerStore)): while it is open,
-    /// uploads are refused before their bytes are taken.
+    /// The circuit of a primary store that has one ([`BreakerStore`](larder_store::BreakerStore)): while it is
+    /// open, uploads are refused before their bytes are taken.
     pub store_circuit: Option<Circuit>,
     /// Largest upload in bytes, whatever a bucket says.
     pub upload_bytes_max: u64,
@@ -65,7 +63,6 @@ impl Settings {
             public_url: None,
             secrets,
             admin_key: None,
-            store_name: "local".to_owned(),
             store_circuit: None,
             upload_bytes_max: UPLOAD_BYTES_MAX,
             image: ImageLimits::default(),

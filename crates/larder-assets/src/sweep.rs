@@ -1,12 +1,12 @@
 //! Everything that removes by rule. Each sweep can say what it would do without doing it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use larder_catalog::{
-    AssetRecord, Class, JobFilter, UploadChange, UploadRecord, UploadStatus, VariantRecord,
+    AssetRecord, Class, CopyState, JobFilter, UploadChange, UploadRecord, UploadStatus, VariantRecord,
 };
 use larder_core::{Code, Fault, Timestamp};
-use larder_store::{ListOptions, UnfinishedOptions};
+use larder_store::{ListOptions, Store, UnfinishedOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -246,8 +246,22 @@ impl Larder {
     /// Removes what requests and processes that were cut off left: old bytes in staging that no upload
     /// waits for, and what the store had in hand.
     async fn sweep_staging(&self, now: Timestamp, report: &mut SweepReport) -> Result<(), Fault> {
+        for (name, store) in self.stores().iter() {
+            let swept = self.sweep_staging_of(store, now, report).await;
+            // Of several stores one may be away.
+            told(swept, "what is left in staging", name)?;
+        }
+        self.sweep_copies(now, report).await
+    }
+
+    async fn sweep_staging_of(
+        &self,
+        store: &Arc<dyn Store>,
+        now: Timestamp,
+        report: &mut SweepReport,
+    ) -> Result<(), Fault> {
         let unfinished = UnfinishedOptions { begun_before: now.minus(LEFTOVER_AGE), dry_run: report.dry_run };
-        let removed = self.store().remove_unfinished(unfinished).await.map_err(Fault::from);
+        let removed = store.remove_unfinished(unfinished).await.map_err(Fault::from);
         report.leftovers += told(removed, "something unfinished", "in the store")?.unwrap_or(0);
         let mut after = None;
         loop {
@@ -257,7 +271,7 @@ impl Larder {
                 limit: BATCH as usize,
                 ..ListOptions::default()
             };
-            let listing = self.store().list(options).await?;
+            let listing = store.list(options).await?;
             for entry in &listing.entries {
                 let old = now.since(entry.modified) > LEFTOVER_AGE;
                 if !old || self.is_awaited(&entry.place).await? {
@@ -265,7 +279,7 @@ impl Larder {
                 }
                 report.leftovers += 1;
                 if !report.dry_run {
-                    let removed = self.store().remove(&entry.place).await.map(drop).map_err(Fault::from);
+                    let removed = store.remove(&entry.place).await.map(drop).map_err(Fault::from);
                     told(removed, "a leftover", &entry.place)?;
                 }
             }
@@ -274,6 +288,33 @@ impl Larder {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Removes copies that no record names and none will: of what was replaced or removed since it was
+    /// copied, and of moves to another store that were cut off.
+    async fn sweep_copies(&self, now: Timestamp, report: &mut SweepReport) -> Result<(), Fault> {
+        for state in [CopyState::Void, CopyState::Coming] {
+            let mut last = None;
+            for _ in 0..ROUNDS_MAX {
+                let found = match state {
+                    CopyState::Coming => {
+                        self.catalog().overdue_copies(now.minus(LEFTOVER_AGE), last.as_ref(), BATCH).await?
+                    }
+                    _ => self.catalog().void_copies(last.as_ref(), BATCH).await?,
+                };
+                for copy in &found {
+                    report.leftovers += 1;
+                    if !report.dry_run {
+                        told(self.remove_spare(copy).await, "a spare copy", &copy.place)?;
+                    }
+                }
+                last = found.into_iter().last();
+                if last.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn forget_history(&self, now: Timestamp, job: Option<&JobContext>) -> Result<u64, Fault> {

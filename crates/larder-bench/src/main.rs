@@ -11,6 +11,7 @@ mod delivery;
 mod http;
 mod image;
 mod intake;
+mod migrate;
 mod pictures;
 mod report;
 mod server;
@@ -30,7 +31,8 @@ struct Bench {
     run: fn(&Options) -> Result<String>,
 }
 
-const BENCHES: &[Bench] = &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH, cache::BENCH];
+const BENCHES: &[Bench] =
+    &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH, cache::BENCH, migrate::BENCH];
 
 /// Measures and rewrites the figures in docs/benchmarks.md.
 #[derive(Debug, Parser)]

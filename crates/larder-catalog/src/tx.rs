@@ -6,6 +6,7 @@ use crate::{
     change::Change,
     db::{Connection, FromRow, Row, Statement},
     error::{Error, Result},
+    records::Counts,
 };
 
 /// How durable a write is, and so where it goes.
@@ -29,6 +30,7 @@ pub struct Tx {
     ambient: Ambient,
     changes: Vec<Change>,
     jobs_enqueued: u64,
+    counts: Counts,
     failed: bool,
 }
 
@@ -48,7 +50,15 @@ pub(crate) struct Mark {
 
 impl Tx {
     pub(crate) fn new(connection: Connection, class: Class, ambient: Ambient) -> Self {
-        Self { connection, class, ambient, changes: Vec::new(), jobs_enqueued: 0, failed: false }
+        Self {
+            connection,
+            class,
+            ambient,
+            changes: Vec::new(),
+            jobs_enqueued: 0,
+            counts: Counts::default(),
+            failed: false,
+        }
     }
 
     /// Tells those who [subscribed](crate::Catalog::subscribe) of a change, if this transaction
@@ -57,6 +67,11 @@ impl Tx {
         if !self.changes.contains(&change) {
             self.changes.push(change);
         }
+    }
+
+    /// What changed of the figures that are counted, until it is written.
+    pub(crate) fn counts(&mut self) -> &mut Counts {
+        &mut self.counts
     }
 
     /// Wakes workers after the commit.
@@ -130,6 +145,7 @@ impl Tx {
 
     /// Forgets the announcements made since the mark.
     pub(crate) fn forget_since(&mut self, mark: Mark) {
+        self.counts = Counts::default();
         self.changes.truncate(mark.changes);
         self.jobs_enqueued = mark.jobs_enqueued;
     }

@@ -143,6 +143,8 @@ codes! {
     ShuttingDown = "shutting_down", Unavailable;
     /// Stored bytes do not match their record.
     StoredBytesCorrupt = "stored_bytes_corrupt", Corrupt;
+    /// Not everything could be moved to another store.
+    MigrationIncomplete = "migration_incomplete", Invalid;
     /// The job was cancelled.
     Cancelled = "cancelled", Invalid;
     /// A defect of Larder.

@@ -122,6 +122,9 @@ fn answer(code: Code) -> Answer {
         Code::StoredBytesCorrupt => {
             (S::INTERNAL_SERVER_ERROR, "Stored bytes damaged", "restore the file from a backup")
         }
+        Code::MigrationIncomplete => {
+            (S::UNPROCESSABLE_ENTITY, "Not everything moved", "see to the causes and start it again")
+        }
         Code::Cancelled => (S::CONFLICT, "Cancelled", "start it again if it is still wanted"),
         Code::Internal => {
             (S::INTERNAL_SERVER_ERROR, "Internal error", "try again; if it persists, report the request_id")

@@ -370,7 +370,7 @@ async fn adoptions_and_scrubs_are_jobs_with_reports() {
     let house = House::new().await;
     let photo = larder_testkit::fixtures::jpeg(120, 80);
     let at = "media/old/a.jpg".parse().unwrap();
-    house.larder.store().put_bytes(&at, photo.clone(), PutOptions::default()).await.unwrap();
+    house.larder.stores().primary().put_bytes(&at, photo.clone(), PutOptions::default()).await.unwrap();
     let scrub = async |body: Value| {
         let answer = house.post("/api/v1/scrub").json(&body).send().await.is(202);
         let job = answer.json()["job_id"].as_str().unwrap().to_owned();

@@ -284,9 +284,9 @@ async fn a7_a_move_made_of_copy_and_removal_loses_and_doubles_nothing_wherever_i
         let asset = upload.asset.unwrap();
         let read = larder.read_original(&asset.bucket, &asset.key).await.unwrap();
         assert_eq!((read.size_bytes, &read.etag), (photo(WIDTH, 300).len() as u64, &asset.etag));
-        let stored = places(&**larder.store(), "media/").await;
+        let stored = places(&**larder.stores().primary(), "media/").await;
         assert_eq!(stored.iter().filter(|place| !place.contains("_variants")).count(), 1, "{stored:?}");
-        assert_eq!(places(&**larder.store(), ".larder/").await, Vec::<String>::new());
+        assert_eq!(places(&**larder.stores().primary(), ".larder/").await, Vec::<String>::new());
     }
 }
 
@@ -305,7 +305,7 @@ async fn a7_a_deletion_that_was_cut_off_after_its_copy_leaves_nothing_at_its_pla
     home.clock().advance(Duration::from_secs(60));
     larder.recover().await.unwrap();
     assert_eq!(larder.read_original(&asset.bucket, &asset.key).await.unwrap_err().code, Code::AssetNotFound);
-    assert_eq!(places(&**larder.store(), "media/").await, Vec::<String>::new(), "a direct URL finds nothing");
+    assert_eq!(places(&**larder.stores().primary(), "media/").await, Vec::<String>::new(), "a direct URL finds nothing");
     larder.restore(asset.id).await.unwrap();
     larder.read_original(&asset.bucket, &asset.key).await.unwrap();
 }

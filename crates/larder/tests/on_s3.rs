@@ -137,7 +137,7 @@ async fn a1_everything_works_on_a_server_of_another_kind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_every_fail_point_loses_nothing_that_was_acknowledged_on_a_bucket() {
-    for point in fail_point::ALL.iter().filter(|point| !point.contains("migrat")) {
+    for point in fail_point::ALL {
         let on = OnFiles::new();
         let first = on.starter().start();
         let kept = upload(first.address(), fixtures::unlike(1, 320, 200)).await.expect("an upload");
@@ -173,6 +173,40 @@ async fn a_kill_at_every_fail_point_loses_nothing_that_was_acknowledged_on_a_buc
         support::settled(after.address()).await;
         support::holds_what_is_listed(&on.bucket, after.address(), point).await;
         after.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a9_what_lies_in_a_bucket_is_read_there_until_it_is_moved_to_the_disk() {
+    let mut on = OnFiles::new();
+    let first = on.starter().start();
+    let id = upload(first.address(), fixtures::unlike(1, 320, 200)).await.expect("an upload");
+    let kept = support::completed(first.address(), &id).await;
+    support::settled(first.address()).await;
+    let path = kept["asset"]["url"].as_str().expect("a URL").to_owned();
+    assert_eq!(first.stop(), Some(0));
+
+    // Only the switch is set; all names of the bucket stay as they were.
+    let on_disk =
+        |on: &OnFiles| on.starter().env("USE_LOCAL_STORAGE", "true").env("LARDER_STORE__S3__RETRIES", "0");
+    on.store.stop();
+    let server = on_disk(&on).start();
+    assert_eq!(client().get(server.url(&path)).send().await.unwrap().status(), 503);
+    let fresh = upload(server.address(), fixtures::unlike(2, 320, 200)).await.expect("an upload");
+    let fresh = support::completed(server.address(), &fresh).await;
+    assert_eq!(server.stop(), Some(0));
+
+    on.store.restart();
+    let server = on_disk(&on).start();
+    support::every_picture_is_there(server.address(), &kept, "where it lies").await;
+    let moved = server.cli().args(["migrate", "--from", "s3", "--to", "local"]).output().unwrap();
+    assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
+    assert_eq!(server.stop(), Some(0));
+
+    on.store.stop();
+    let server = on_disk(&on).start();
+    for upload in [&kept, &fresh] {
+        support::every_picture_is_there(server.address(), upload, "on the disk").await;
     }
 }
 

@@ -215,7 +215,7 @@ impl Larder {
         let mut options = ListOptions::under(folder);
         loop {
             follow.check()?;
-            let page = self.store().list(options.clone()).await?;
+            let page = self.stores().primary().list(options.clone()).await?;
             report.files += page.entries.len() as u64;
             report.bytes += page.entries.iter().map(|entry| entry.size_bytes).sum::<u64>();
             follow.expect(page.entries.len() as u64);
@@ -258,7 +258,7 @@ impl Work<'_> {
     ) -> Result<(), Fault> {
         let mut options = ListOptions::under(folder);
         loop {
-            let page = self.larder.store().list(options.clone()).await?;
+            let page = self.larder.stores().primary().list(options.clone()).await?;
             let meant = page.entries.into_iter().filter(|entry| {
                 let named = self.rules.of(entry.place.as_str()).is_some();
                 named == (pass == Pass::Variants)

@@ -57,28 +57,28 @@ pub(crate) struct PictureFacts {
 }
 
 impl Larder {
-    /// Looks at the file at a place, as if it were uploaded under `key` into the bucket.
+    /// Looks at the file at a place of a store, as if it were uploaded under `key` into the bucket.
     ///
     /// # Errors
     /// What an upload would be refused with; [`Code::Conflict`] if it changes meanwhile.
     pub(crate) async fn probe(
         &self,
         bucket: &Bucket,
-        place: &Place,
+        (store, place): (&str, &Place),
         key: &ObjectKey,
         how: How,
     ) -> Result<Probed, Fault> {
-        let stat = self.store().stat(place).await?;
+        let stat = self.store(store)?.stat(place).await?;
         let size_bytes = stat.size_bytes;
         check_size(bucket, size_bytes)?;
         let fingerprint = stat.fingerprint.to_string();
-        let head = self.part(place, &fingerprint, 0..size_bytes.min(HEAD_BYTES as u64)).await?;
+        let head = self.part((store, place), &fingerprint, 0..size_bytes.min(HEAD_BYTES as u64)).await?;
         let is_whole = head.len() as u64 == size_bytes;
         let tail = match is_whole {
             true => head.slice(head.len().saturating_sub(polyglot::TAIL_BYTES)..),
             false => {
                 let from = size_bytes.saturating_sub(polyglot::TAIL_BYTES as u64);
-                self.part(place, &fingerprint, from..size_bytes).await?
+                self.part((store, place), &fingerprint, from..size_bytes).await?
             }
         };
         let claims =
@@ -98,14 +98,14 @@ impl Larder {
             return Ok(probed);
         }
         if !file_type.is_some_and(BucketPolicy::is_picture) {
-            let opened = self.opened(place, &probed.fingerprint, None).await?;
+            let opened = self.opened((store, place), &probed.fingerprint, None).await?;
             (probed.sha256, probed.md5) = hash_stream(opened).await?;
             return Ok(probed);
         }
         let share = self.pixels().memory(size_bytes).await?;
         let whole = match is_whole {
             true => head,
-            false => self.part(place, &probed.fingerprint, 0..size_bytes).await?,
+            false => self.part((store, place), &probed.fingerprint, 0..size_bytes).await?,
         };
         let (inspection, sha256, md5) = self
             .pixels()
@@ -127,7 +127,7 @@ impl Larder {
             perceptual_hash: None,
         };
         if how.depth == Depth::Decode {
-            self.decode_fully(bucket, place, &probed, file_type, &mut facts).await?;
+            self.decode_fully(bucket, (store, place), &probed, file_type, &mut facts).await?;
         }
         probed.picture = Some(facts);
         Ok(probed)
@@ -136,12 +136,12 @@ impl Larder {
     async fn decode_fully(
         &self,
         bucket: &Bucket,
-        place: &Place,
+        (store, place): (&str, &Place),
         probed: &Probed,
         file_type: Option<&'static FileType>,
         facts: &mut PictureFacts,
     ) -> Result<(), Fault> {
-        let lies = (place, probed.fingerprint.as_str());
+        let lies = (self.store(store)?, place, probed.fingerprint.as_str());
         if let Some(picture) = self.examine(bucket, lies, &probed.sha256, file_type, false).await? {
             facts.description = Some(picture.description);
             facts.perceptual_hash = Some(picture.perceptual_hash);
@@ -152,7 +152,7 @@ impl Larder {
     /// A range of the bytes of this fingerprint.
     async fn part(
         &self,
-        place: &Place,
+        place: (&str, &Place),
         fingerprint: &str,
         range: std::ops::Range<u64>,
     ) -> Result<Bytes, Fault> {
@@ -166,11 +166,11 @@ impl Larder {
     /// [`Code::Conflict`] if others lie there.
     pub(crate) async fn opened(
         &self,
-        place: &Place,
+        (store, place): (&str, &Place),
         fingerprint: &str,
         range: Option<std::ops::Range<u64>>,
     ) -> Result<Opened, Fault> {
-        let opened = self.store().open(place, OpenOptions { range, ..OpenOptions::default() }).await?;
+        let opened = self.store(store)?.open(place, OpenOptions { range, ..OpenOptions::default() }).await?;
         match opened.stat.fingerprint.as_str() == fingerprint {
             true => Ok(opened),
             false => Err(Fault::new(Code::Conflict, format!("{place} changed while it was looked at"))

@@ -17,8 +17,16 @@ impl Larder {
         entry: &Entry,
         how: How,
     ) -> Result<Adopted, Fault> {
-        if let Some(known) = self.known_at(&entry.place).await? {
+        let store = self.stores().primary_name();
+        if let Some(known) = self.known_at(store, &entry.place).await? {
             return known.as_adopted(entry);
+        }
+        if self.catalog().spare_copy(store, entry.place.as_str()).await?.is_some() {
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("{} is a copy of a move between stores", entry.place),
+            )
+            .remedy("remove what a move left with `larder migrate --cleanup`"));
         }
         if let Some(other) = self.catalog().asset_at(&bucket.name, key).await? {
             return Err(Fault::new(
@@ -27,16 +35,15 @@ impl Larder {
             )
             .remedy("delete or copy one of the two"));
         }
-        let probed = self.probe(bucket, &entry.place, key, how).await?;
+        let probed = self.probe(bucket, (store, &entry.place), key, how).await?;
         if how.depth != Depth::Header {
             self.register(bucket, key, &entry.place, probed, entry.modified).await?;
         }
         Ok(Adopted::Asset)
     }
 
-    /// What the catalogue knows of the bytes at a place.
-    pub(crate) async fn known_at(&self, place: &Place) -> Result<Option<KnownAt>, Fault> {
-        let store = &self.settings().store_name;
+    /// What the catalogue knows of the bytes at a place of a store.
+    pub(crate) async fn known_at(&self, store: &str, place: &Place) -> Result<Option<KnownAt>, Fault> {
         let assets = self.catalog().assets_at_place(store, place.as_str()).await?;
         if let Some(asset) = assets.into_iter().find(|asset| asset.deleted_at.is_none()) {
             return Ok(Some(KnownAt::Asset(Box::new(asset))));
@@ -61,7 +68,7 @@ impl Larder {
         let held = self.hold(&bucket.name, key).await?;
         let outcome = async {
             // As it was looked at, or not at all: and durable, whoever wrote it.
-            let lies = self.store().settle(place).await?;
+            let lies = self.stores().primary().settle(place).await?;
             if lies.is_none_or(|stat| stat.fingerprint.as_str() != asset.fingerprint) {
                 return Err(Fault::new(Code::Conflict, format!("{place} changed while it was adopted"))
                     .remedy("run it again when nothing else writes there"));
@@ -106,7 +113,7 @@ impl Larder {
             version: 1,
             // Its variants are made when they are asked for.
             status: AssetStatus::Ready,
-            store: self.settings().store_name.clone(),
+            store: self.stores().primary_name().to_owned(),
             place: place.to_string(),
             fingerprint: probed.fingerprint,
             size_bytes: probed.size_bytes,

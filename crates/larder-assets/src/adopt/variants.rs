@@ -53,7 +53,7 @@ impl Larder {
         };
         let picture = probed.picture;
         let result = VariantResult::Ready {
-            store: self.settings().store_name.clone(),
+            store: self.stores().primary_name().to_owned(),
             place: place.to_owned(),
             fingerprint: probed.fingerprint,
             size_bytes: probed.size_bytes,
@@ -87,7 +87,7 @@ impl Larder {
 impl Work<'_> {
     /// Makes a variant of a file that a rule names; `None` if it is none.
     pub(super) async fn variant(&self, entry: &Entry, named: &Named<'_>) -> Result<Option<Adopted>, Fault> {
-        if self.larder.known_at(&entry.place).await?.is_some() {
+        if self.larder.known_at(self.larder.stores().primary_name(), &entry.place).await?.is_some() {
             return Ok(Some(Adopted::Present));
         }
         let Some(preset) = self.presets.iter().find(|preset| preset.name == named.preset) else {
@@ -101,7 +101,8 @@ impl Work<'_> {
         let Some(original) = self.original(&named.original).await? else { return Ok(None) };
         let key = key_of(self.bucket, &entry.place, self.options.strip.as_deref())?;
         let how = How { depth: Depth::Hash, ..self.how };
-        let probed = self.larder.probe(self.bucket, &entry.place, &key, how).await?;
+        let lies = (self.larder.stores().primary_name(), &entry.place);
+        let probed = self.larder.probe(self.bucket, lies, &key, how).await?;
         if let Err(fault) = fits(&preset.recipe, &original, &probed) {
             tracing::info!(place = %entry.place, preset = preset.name, why = fault.detail, "a file is no variant and becomes an asset");
             return Ok(None);
@@ -137,7 +138,7 @@ impl Work<'_> {
     async fn lies_beside(&self, upto_extension: &str) -> Result<bool, Fault> {
         let options =
             larder_store::ListOptions { limit: 2, ..larder_store::ListOptions::under(upto_extension) };
-        Ok(self.larder.store().list(options).await?.entries.len() == 1)
+        Ok(self.larder.stores().primary().list(options).await?.entries.len() == 1)
     }
 }
 

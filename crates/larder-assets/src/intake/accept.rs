@@ -138,7 +138,7 @@ impl Larder {
         }
         let from = bytes.size_bytes.saturating_sub(polyglot::TAIL_BYTES as u64);
         let options = OpenOptions::range(from..bytes.size_bytes);
-        let opened = self.store().open(&bytes.place, options).await?;
+        let opened = self.stores().primary().open(&bytes.place, options).await?;
         Ok(opened.exact().body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
     }
 
@@ -170,6 +170,7 @@ impl Larder {
             asset_id: None,
             asset_version: None,
             staging_place: Some(staged.bytes.place.to_string()),
+            staging_store: self.stores().primary_name().to_owned(),
             sha256: Some(staged.bytes.sha256.clone()),
             md5: Some(staged.bytes.md5.clone()),
             size_bytes: Some(staged.bytes.size_bytes),

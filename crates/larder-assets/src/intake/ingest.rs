@@ -1,10 +1,10 @@
 //! From an acknowledged upload to an asset: the full check, then the commit.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use larder_catalog::{AssetStatus, Class, Lease, UploadChange, UploadRecord, UploadStatus};
 use larder_core::{Code, Fault, FileType, ObjectKey, UploadId};
-use larder_store::{ByteStream, Place};
+use larder_store::{ByteStream, Place, Store};
 use serde_json::Value;
 
 use super::{Incoming, Said, Staged, accept, template, uncut};
@@ -56,9 +56,10 @@ impl Larder {
                 self.key_for(&bucket, staged.id, incoming.file_name.as_deref(), &bytes.sha256, file_type)?
             }
         };
-        let lies = (&bytes.place, bytes.fingerprint.as_str());
+        let lies = (self.stores().primary(), &bytes.place, bytes.fingerprint.as_str());
         let picture = self.examine(&bucket, lies, &bytes.sha256, file_type, false).await?;
         let new = NewBytes {
+            store: self.stores().primary_name().to_owned(),
             staged_at: bytes.place.to_string(),
             fingerprint: bytes.fingerprint.to_string(),
             size_bytes: bytes.size_bytes,
@@ -104,12 +105,13 @@ impl Larder {
         context.progress(0.1, "checking");
         self.begin_processing(&upload).await?;
         let sha256 = upload.sha256.clone().unwrap_or_default();
-        let lies = (&staged_at, fingerprint.as_str());
+        let lies = (self.store(&upload.staging_store)?, &staged_at, fingerprint.as_str());
         let picture = self.examine(&bucket, lies, &sha256, file_type, context.is_suspect()).await?;
         fail_point::reached("ingest.decoded");
         context.check()?;
         context.progress(0.8, "storing");
         let new = NewBytes {
+            store: upload.staging_store.clone(),
             staged_at: staged_at.to_string(),
             fingerprint,
             size_bytes: upload.size_bytes.unwrap_or_default(),
@@ -161,7 +163,7 @@ impl Larder {
     pub(crate) async fn examine(
         &self,
         bucket: &Bucket,
-        (staged, fingerprint): (&Place, &str),
+        (store, staged, fingerprint): (&Arc<dyn Store>, &Place, &str),
         sha256: &str,
         file_type: Option<&FileType>,
         suspect: bool,
@@ -173,7 +175,8 @@ impl Larder {
         let recipes: Vec<_> =
             self.wanted_at_upload(bucket).await?.into_iter().map(|wanted| wanted.recipe).collect();
         let known = Known { sound: false, suspect };
-        let loaded = self.decode((staged, fingerprint), bucket.policy.image, recipes.clone(), known).await?;
+        let loaded =
+            self.decode((store, staged, fingerprint), bucket.policy.image, recipes.clone(), known).await?;
         let (decoded, description) = self
             .pixels()
             .run(move || {
@@ -203,7 +206,7 @@ impl Larder {
     async fn staged_bytes(&self, upload: &UploadRecord) -> Result<Option<(Place, String)>, Fault> {
         let Some(staged) = &upload.staging_place else { return Ok(None) };
         let staged = place(staged)?;
-        match self.store().stat(&staged).await {
+        match self.store(&upload.staging_store)?.stat(&staged).await {
             Ok(stat) => Ok(Some((staged, stat.fingerprint.to_string()))),
             Err(larder_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -299,7 +302,7 @@ impl Larder {
         if !adopted {
             return Ok(None);
         }
-        super::stage::discard(&**self.store(), staged).await;
+        super::stage::discard(&**self.store(&upload.staging_store)?, staged).await;
         Ok(Some(Ended::Recorded))
     }
 

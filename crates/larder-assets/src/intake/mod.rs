@@ -189,7 +189,8 @@ impl Drop for Staged {
         }
         let (larder, place) = (self.larder.clone(), self.bytes.place.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { stage::discard(&**larder.store(), &place).await });
+            // New bytes are staged in the primary store.
+            runtime.spawn(async move { stage::discard(&**larder.stores().primary(), &place).await });
         }
     }
 }
@@ -214,7 +215,8 @@ impl Larder {
             md5: incoming.expect_md5.clone(),
         };
         let arrival = self.in_flight().begin(id, incoming, self.ambient().now());
-        let bytes = stage::stage(&**self.store(), place, body, &expected, arrival.received()).await?;
+        let bytes =
+            stage::stage(&**self.stores().primary(), place, body, &expected, arrival.received()).await?;
         crate::fail_point::reached("intake.staged");
         Ok(Staged { id, bytes, larder: self.clone(), kept: false, since: Instant::now(), _arrival: arrival })
     }

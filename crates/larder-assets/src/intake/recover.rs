@@ -1,10 +1,10 @@
 //! What a process does at its start about those that died before it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use larder_catalog::{Class, PlaceWrite, UploadRecord, UploadStatus};
 use larder_core::{Fault, UploadId};
-use larder_store::{ListOptions, Place};
+use larder_store::{ListOptions, Place, Store};
 
 use crate::{
     commit::Turn,
@@ -38,14 +38,13 @@ impl Larder {
         let jobs = self.catalog().take_over_dead(is_dead).await?;
         self.give_dead_jobs_up(&jobs.dead).await?;
         let writes = self.settle_interrupted(true).await?;
-        let leftovers = match self.staging_lock() {
-            Some(lock) if lock.is_alone() => {
-                let removed = self.remove_leftovers().await?;
+        let mut leftovers = 0;
+        for (store, lock) in self.staging_locks() {
+            if lock.is_alone() {
+                leftovers += self.remove_leftovers(self.store(store)?).await?;
                 lock.share().await;
-                removed
             }
-            _ => 0,
-        };
+        }
         let recovered = Recovered { jobs: jobs.requeued.len(), writes, leftovers };
         if recovered != Recovered::default() {
             tracing::info!(?recovered, "mended what an earlier process left");
@@ -120,7 +119,7 @@ impl Larder {
     }
 
     /// Removes everything in staging that no upload waits for. Only while this process is alone.
-    async fn remove_leftovers(&self) -> Result<usize, Fault> {
+    async fn remove_leftovers(&self, store: &Arc<dyn Store>) -> Result<usize, Fault> {
         let mut removed = 0;
         let mut after = None;
         loop {
@@ -130,10 +129,10 @@ impl Larder {
                 limit: BATCH as usize,
                 ..ListOptions::default()
             };
-            let listing = self.store().list(options).await?;
+            let listing = store.list(options).await?;
             for entry in &listing.entries {
                 if !self.is_awaited(&entry.place).await? {
-                    removed += usize::from(self.store().remove(&entry.place).await?);
+                    removed += usize::from(store.remove(&entry.place).await?);
                 }
             }
             match listing.next {

@@ -121,7 +121,7 @@ async fn end_upload(
                     Some(upload) => {
                         let from = [UploadStatus::Pending, UploadStatus::Processing];
                         tx.change_upload(id, &from, change).await?;
-                        upload.staging_place
+                        upload.staging_place.map(|staged| (upload.staging_store, staged))
                     }
                 };
                 if let Some(lease) = lease {
@@ -131,9 +131,9 @@ async fn end_upload(
             })
         })
         .await?;
-    if let (Some(staged), Bytes::Removed) = (staged, bytes) {
+    if let (Some((store, staged)), Bytes::Removed) = (staged, bytes) {
         // What can't be removed now is swept: no upload waits for it any more.
-        stage::discard(&**larder.store(), &place(&staged)?).await;
+        stage::discard(&**larder.store(&store)?, &place(&staged)?).await;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod delete_prefix;
 pub mod import_url;
 pub mod ingest_upload;
 pub mod make_variants;
+pub mod migrate_store;
 pub mod retention;
 pub mod scrub;
 pub mod sweep_uploads;
@@ -45,6 +46,7 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<compact_meta::CompactMeta>(),
     JobKind::of::<adopt::Adopt>(),
     JobKind::of::<scrub::Scrub>(),
+    JobKind::of::<migrate_store::MigrateStore>(),
 ];
 
 /// The queues, in the order in which they are shown.

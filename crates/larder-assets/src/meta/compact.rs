@@ -62,7 +62,9 @@ impl Larder {
         }
         let files = MetaFiles::find(self).await?;
         let log_bytes: u64 = files.log.iter().map(|(_, bytes)| bytes).sum();
-        if log_bytes >= log_bytes_min.max(files.base.map_or(0, |base| base.bytes)) {
+        // A store that became the primary one has only what was written since then.
+        let is_partial = files.base.is_none() && files.log.first().is_some_and(|(name, _)| name.first > 1);
+        if is_partial || log_bytes >= log_bytes_min.max(files.base.map_or(0, |base| base.bytes)) {
             self.write_base(job).await?;
             compacted.is_rebased = true;
             return Ok(compacted);
@@ -114,13 +116,13 @@ impl Larder {
         records.sort_by_key(|record| record.seq);
         let options = PutOptions { condition: Condition::IfAbsent, ..PutOptions::default() };
         let file = batch::encode(catalogue, &records)?;
-        match self.store().put_bytes(&merged.place()?, file, options).await {
+        match self.stores().primary().put_bytes(&merged.place()?, file, options).await {
             // Another process does the same.
             Err(larder_store::Error::Precondition { .. }) => return Ok(false),
             put => drop(put?),
         }
         for name in names.iter().filter(|name| **name != merged) {
-            self.store().remove(&name.place()?).await?;
+            self.stores().primary().remove(&name.place()?).await?;
         }
         Ok(true)
     }
@@ -168,14 +170,14 @@ impl Larder {
         let log = self.listed(places::log_prefix()).await?;
         for place in log {
             if LogName::of(&place).is_some_and(|name| name.last <= seq) {
-                self.store().remove(&place).await?;
+                self.stores().primary().remove(&place).await?;
             }
         }
         for older in base_numbers(self).await?.into_iter().filter(|older| *older < seq) {
             // Its end first: a base without its end does not count.
-            self.store().remove(&places::base_end(older)?).await?;
+            self.stores().primary().remove(&places::base_end(older)?).await?;
             for place in self.listed(format!("{}{older:020}/", places::base_prefix())).await? {
-                self.store().remove(&place).await?;
+                self.stores().primary().remove(&place).await?;
             }
         }
         Ok(())
@@ -184,7 +186,7 @@ impl Larder {
     async fn listed(&self, prefix: String) -> Result<Vec<Place>, Fault> {
         let (mut places, mut options) = (Vec::new(), ListOptions::under(prefix));
         loop {
-            let page = self.store().list(options.clone()).await?;
+            let page = self.stores().primary().list(options.clone()).await?;
             places.extend(page.entries.into_iter().map(|entry| entry.place));
             match page.next {
                 Some(next) => options.after = Some(next),
@@ -220,7 +222,7 @@ impl<'a> BaseWriter<'a> {
         let file = batch::encode(&self.catalogue, &self.records)?;
         self.bytes += file.len() as u64;
         let at = places::base_part(self.seq, self.parts)?;
-        self.larder.store().put_bytes(&at, file, PutOptions::default()).await?;
+        self.larder.stores().primary().put_bytes(&at, file, PutOptions::default()).await?;
         self.parts += 1;
         self.records.clear();
         Ok(())
@@ -230,7 +232,11 @@ impl<'a> BaseWriter<'a> {
         self.write_part().await?;
         let end = BaseEnd { larder_meta: 1, seq: self.seq, parts: self.parts, bytes: self.bytes };
         let text = serde_json::json!(end).to_string();
-        self.larder.store().put_bytes(&places::base_end(self.seq)?, text, PutOptions::default()).await?;
+        self.larder
+            .stores()
+            .primary()
+            .put_bytes(&places::base_end(self.seq)?, text, PutOptions::default())
+            .await?;
         Ok(self.seq)
     }
 }

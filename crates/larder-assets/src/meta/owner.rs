@@ -55,7 +55,7 @@ impl Larder {
 
     /// The catalogue whose records lie in the store; `None` if none ever wrote there.
     pub(crate) async fn meta_owner(&self) -> Result<Option<String>, Fault> {
-        let opened = match self.store().open(&places::owner()?, Default::default()).await {
+        let opened = match self.stores().primary().open(&places::owner()?, Default::default()).await {
             Err(larder_store::Error::NotFound { .. }) => return Ok(None),
             opened => opened?,
         };
@@ -72,6 +72,6 @@ impl Larder {
         let owner = serde_json::json!(Owner { larder_meta: 1, catalogue: catalogue.to_owned() });
         let at = places::owner().map_err(|fault| larder_store::Error::Invalid { detail: fault.detail })?;
         let options = PutOptions { condition, ..PutOptions::default() };
-        self.store().put_bytes(&at, owner.to_string(), options).await.map(drop)
+        self.stores().primary().put_bytes(&at, owner.to_string(), options).await.map(drop)
     }
 }

@@ -52,7 +52,7 @@ impl MetaFiles {
         let mut log = Vec::new();
         let mut options = ListOptions::under(places::log_prefix());
         loop {
-            let page = larder.store().list(options.clone()).await?;
+            let page = larder.stores().primary().list(options.clone()).await?;
             let named = page
                 .entries
                 .iter()
@@ -78,7 +78,8 @@ impl MetaFiles {
         let mut bases = base_numbers(larder).await?;
         bases.sort_unstable();
         for seq in bases.into_iter().rev() {
-            let bytes = match larder.store().read_all(&places::base_end(seq)?, END_BYTES_MAX).await {
+            let bytes = match larder.stores().primary().read_all(&places::base_end(seq)?, END_BYTES_MAX).await
+            {
                 Err(larder_store::Error::NotFound { .. }) => continue,
                 bytes => bytes?,
             };
@@ -107,7 +108,7 @@ impl MetaFiles {
 /// The store does not answer.
 pub(crate) async fn read_file(larder: &Larder, place: &Place) -> Result<Result<Batch, Unreadable>, Fault> {
     let bad = |why: String| Unreadable { place: place.to_string(), why };
-    let opened = match larder.store().open(place, Default::default()).await {
+    let opened = match larder.stores().primary().open(place, Default::default()).await {
         Err(larder_store::Error::NotFound { .. }) => return Ok(Err(bad("it is gone".to_owned()))),
         opened => opened?,
     };
@@ -125,7 +126,7 @@ pub(super) async fn base_numbers(larder: &Larder) -> Result<Vec<i64>, Fault> {
     let mut numbers = Vec::new();
     let mut options = ListOptions { delimiter: true, ..ListOptions::under(places::base_prefix()) };
     loop {
-        let page = larder.store().list(options.clone()).await?;
+        let page = larder.stores().primary().list(options.clone()).await?;
         numbers.extend(page.prefixes.iter().filter_map(|prefix| {
             let inner: Place = format!("{prefix}x").parse().ok()?;
             places::base_of(&inner)

@@ -111,7 +111,7 @@ impl Larder {
         let at = LogName { first: log.seq, last: log.seq }.place()?;
         let file = batch::encode(&log.catalogue, records)?;
         let options = PutOptions { condition: Condition::IfAbsent, ..PutOptions::default() };
-        match self.store().put_bytes(&at, file, options).await {
+        match self.stores().primary().put_bytes(&at, file, options).await {
             Ok(_) => Ok(true),
             Err(larder_store::Error::Precondition { .. }) => {
                 let newest = self.newest_meta().await?;
@@ -126,7 +126,7 @@ impl Larder {
     pub(crate) async fn newest_meta(&self) -> Result<i64, Fault> {
         let (mut newest, mut options) = (0, ListOptions::under(log_prefix()));
         loop {
-            let page = self.store().list(options.clone()).await?;
+            let page = self.stores().primary().list(options.clone()).await?;
             let numbers = page.entries.iter().filter_map(|entry| LogName::of(&entry.place));
             newest = numbers.map(|name| name.last).fold(newest, i64::max);
             match page.next {

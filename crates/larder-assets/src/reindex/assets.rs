@@ -116,13 +116,14 @@ impl Reindex<'_> {
     }
 
     async fn judge_live(&self, mut asset: AssetRecord) -> Result<Judged, Fault> {
-        asset.store.clone_from(&self.larder.settings().store_name);
         let at = place(&asset.place)?;
-        let Some(stat) = self.larder.store().find(&at).await? else {
+        let Some((store, stat)) = self.larder.found_in(&asset.store, &at).await? else {
             return self.judge_absent(asset).await;
         };
+        let is_elsewhere = asset.store != store;
+        asset.store = store;
         if self.is_as_recorded(&asset, &stat).await? {
-            let is_new = asset.fingerprint != stat.fingerprint.as_str();
+            let is_new = is_elsewhere || asset.fingerprint != stat.fingerprint.as_str();
             asset.fingerprint = stat.fingerprint.to_string();
             return Ok(Judged { asset, is_new, difference: None, is_gone: false });
         }
@@ -150,7 +151,10 @@ impl Reindex<'_> {
         if !self.options.verify {
             return Ok(true);
         }
-        let opened = self.larder.opened(&place(&asset.place)?, stat.fingerprint.as_str(), None).await?;
+        let opened = self
+            .larder
+            .opened((&asset.store, &place(&asset.place)?), stat.fingerprint.as_str(), None)
+            .await?;
         Ok(self.larder.digest(opened.body).await? == asset.sha256)
     }
 
@@ -158,11 +162,12 @@ impl Reindex<'_> {
     async fn newer(&self, asset: &AssetRecord, stat: &Stat) -> Result<Option<AssetRecord>, Fault> {
         let Ok(bucket) = self.larder.bucket(&asset.bucket).await else { return Ok(None) };
         let how = How { depth: Depth::Decode, ignore_extensions: true };
-        let probed = match self.larder.probe(&bucket, &place(&asset.place)?, &asset.key, how).await {
-            Ok(probed) => probed,
-            Err(fault) if fault.kind() == larder_core::FaultKind::Unavailable => return Err(fault),
-            Err(_) => return Ok(None),
-        };
+        let probed =
+            match self.larder.probe(&bucket, (&asset.store, &place(&asset.place)?), &asset.key, how).await {
+                Ok(probed) => probed,
+                Err(fault) if fault.kind() == larder_core::FaultKind::Unavailable => return Err(fault),
+                Err(_) => return Ok(None),
+            };
         let picture = probed.picture;
         Ok(Some(AssetRecord {
             version: asset.version + 1,
@@ -187,7 +192,8 @@ impl Reindex<'_> {
     /// Nothing lies at its place: it was deleted since its record was written, or its bytes are lost.
     async fn judge_absent(&self, mut asset: AssetRecord) -> Result<Judged, Fault> {
         let trash = own_place(&format!("trash/{}", asset.id))?;
-        if self.larder.store().exists(&trash).await? {
+        if let Some((store, _)) = self.larder.found_in(&asset.store, &trash).await? {
+            asset.store = store;
             let now = self.larder.ambient().now();
             (asset.deleted_at, asset.updated_at) = (Some(now), now);
             asset.trash_place = Some(trash.to_string());
@@ -195,6 +201,7 @@ impl Reindex<'_> {
             let difference = Some((DifferenceKind::Deleted, detail));
             return Ok(Judged { asset, is_new: true, difference, is_gone: false });
         }
+        asset.store = self.larder.stores().primary_name().to_owned();
         asset.status = AssetStatus::Failed;
         let detail = "nothing lies at its place; it is marked, so that reads say so".to_owned();
         let difference = Some((DifferenceKind::Missing, detail));
@@ -202,18 +209,20 @@ impl Reindex<'_> {
     }
 
     async fn judge_deleted(&self, mut asset: AssetRecord) -> Result<Judged, Fault> {
-        asset.store.clone_from(&self.larder.settings().store_name);
         let trash = asset.trash_place.as_deref().map(place).transpose()?;
         let in_trash = match &trash {
-            Some(trash) => self.larder.store().exists(trash).await?,
-            None => false,
+            Some(trash) => self.larder.found_in(&asset.store, trash).await?,
+            None => None,
         };
-        if in_trash {
-            return Ok(Judged { asset, is_new: false, difference: None, is_gone: false });
+        if let Some((store, _)) = in_trash {
+            let is_new = asset.store != store;
+            asset.store = store;
+            return Ok(Judged { asset, is_new, difference: None, is_gone: false });
         }
-        let back = self.larder.store().find(&place(&asset.place)?).await?;
-        let back = back.filter(|stat| stat.fingerprint.as_str() == asset.fingerprint);
-        if back.is_some() {
+        let back = self.larder.found_in(&asset.store, &place(&asset.place)?).await?;
+        let back = back.filter(|(_, stat)| stat.fingerprint.as_str() == asset.fingerprint);
+        if let Some((store, _)) = back {
+            asset.store = store;
             (asset.deleted_at, asset.trash_place) = (None, None);
             let detail = "its bytes lie at its place again, and so it is no longer deleted".to_owned();
             let difference = Some((DifferenceKind::Restored, detail));

@@ -47,7 +47,7 @@ impl Reindex<'_> {
         };
         loop {
             self.follow.check()?;
-            let page = self.larder.store().list(options.clone()).await?;
+            let page = self.larder.stores().primary().list(options.clone()).await?;
             let meant: Vec<Entry> = page
                 .entries
                 .into_iter()
@@ -93,7 +93,7 @@ impl Reindex<'_> {
             return Ok(Adopted::Present);
         }
         // A damaged original is known, whatever lies there now.
-        if self.larder.known_at(&entry.place).await?.is_some() {
+        if self.larder.known_at(self.larder.stores().primary_name(), &entry.place).await?.is_some() {
             return Ok(Adopted::Present);
         }
         let key = key_of(bucket, &entry.place, None)?;
@@ -114,7 +114,9 @@ impl Reindex<'_> {
         known: &[Known],
     ) -> Result<Option<Adopted>, Fault> {
         let is_known = self.places.contains(entry.place.as_str());
-        if is_known || self.larder.known_at(&entry.place).await?.is_some() {
+        if is_known
+            || self.larder.known_at(self.larder.stores().primary_name(), &entry.place).await?.is_some()
+        {
             return Ok(Some(Adopted::Present));
         }
         let Some((key, source, digest)) = taken_apart(bucket, &entry.place) else { return Ok(None) };
@@ -126,7 +128,8 @@ impl Reindex<'_> {
             return Ok(Some(Adopted::Variant));
         }
         let how = How { depth: Depth::Hash, ignore_extensions: true };
-        let probed = match self.larder.probe(bucket, &entry.place, &key, how).await {
+        let lies = (self.larder.stores().primary_name(), &entry.place);
+        let probed = match self.larder.probe(bucket, lies, &key, how).await {
             Err(fault) if fault.kind() == FaultKind::Unavailable => return Err(fault),
             Err(_) => return Ok(None),
             Ok(probed) => probed,

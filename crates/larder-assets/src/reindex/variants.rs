@@ -37,22 +37,24 @@ impl Reindex<'_> {
             return Ok(None);
         };
         let is_current = source.sha256 == short(&variant.source_sha256);
-        variant.store.clone_from(&self.larder.settings().store_name);
         let mut is_new = false;
         if variant.status != VariantStatus::Failed {
             variant.status = if is_current { VariantStatus::Ready } else { VariantStatus::Stale };
             let at = place(&variant.place)?;
-            let stat = self.larder.store().find(&at).await?;
-            let Some(stat) = stat.filter(|stat| stat.size_bytes == variant.size_bytes) else {
+            let found = self.larder.found_in(&variant.store, &at).await?;
+            let Some((store, stat)) = found.filter(|(_, stat)| stat.size_bytes == variant.size_bytes) else {
                 return Ok(None);
             };
+            is_new = variant.store != store;
+            variant.store = store;
             if self.options.verify {
-                let opened = self.larder.opened(&at, stat.fingerprint.as_str(), None).await?;
+                let opened =
+                    self.larder.opened((&variant.store, &at), stat.fingerprint.as_str(), None).await?;
                 if self.larder.digest(opened.body).await? != variant.sha256 {
                     return Ok(None);
                 }
             }
-            is_new = variant.fingerprint != stat.fingerprint.as_str();
+            is_new |= variant.fingerprint != stat.fingerprint.as_str();
             variant.fingerprint = stat.fingerprint.to_string();
         } else if !is_current {
             return Ok(None);

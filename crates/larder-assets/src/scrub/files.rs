@@ -62,11 +62,16 @@ impl Scrub<'_> {
     async fn page(&self, prefix: &str) -> Result<Listing, Fault> {
         let after = self.progress.file.clone();
         let options = ListOptions { after, limit: PORTION as usize, ..ListOptions::under(prefix) };
-        Ok(self.larder.store().list(options).await?)
+        Ok(self.larder.stores().primary().list(options).await?)
     }
 
     async fn file(&mut self, bucket: &Bucket, entry: &Entry) -> Result<Option<Finding>, Fault> {
-        if self.larder.known_at(&entry.place).await?.is_some() {
+        let store = self.larder.stores().primary_name();
+        if self.larder.known_at(store, &entry.place).await?.is_some() {
+            return Ok(None);
+        }
+        // What a move between stores put here or left here has a note of its own.
+        if self.larder.catalog().spare_copy(store, entry.place.as_str()).await?.is_some() {
             return Ok(None);
         }
         if is_variant(bucket, &entry.place) {
@@ -96,7 +101,7 @@ impl Scrub<'_> {
         let row = self.larder.catalog().place_write(&bucket.name, &key).await?;
         let is_held = row.is_some_and(|row| row.holder.is_some() || row.intent.is_some());
         // Between the two looks it may have been recorded.
-        Ok(is_held || self.larder.known_at(at).await?.is_some())
+        Ok(is_held || self.larder.known_at(self.larder.stores().primary_name(), at).await?.is_some())
     }
 
     async fn orphan_variant(&self, bucket: &Bucket, entry: &Entry) -> Result<Option<Finding>, Fault> {
@@ -112,7 +117,7 @@ impl Scrub<'_> {
         )
         .advising("--repair removes it, since it can be made again");
         if self.options.repair {
-            self.larder.store().remove(&entry.place).await?;
+            self.larder.stores().primary().remove(&entry.place).await?;
             finding.mend("removed");
         }
         Ok(Some(finding))
@@ -150,7 +155,7 @@ impl Scrub<'_> {
         finding: &mut Finding,
     ) -> Result<(), Fault> {
         let Some(grace) = bucket.policy.orphan_grace else { return Ok(()) };
-        let (store, at) = (self.larder.settings().store_name.clone(), entry.place.to_string());
+        let (store, at) = (self.larder.stores().primary_name().to_owned(), entry.place.to_string());
         let fingerprint = entry.fingerprint.to_string();
         let since = self
             .larder
@@ -163,13 +168,13 @@ impl Scrub<'_> {
             finding.detail = format!("no record has named it since {since}");
             return Ok(());
         }
-        self.larder.store().remove(&entry.place).await?;
+        self.larder.stores().primary().remove(&entry.place).await?;
         finding.mend(format!("removed, by orphan_grace = {grace} of the bucket"));
         self.forget_orphan(&entry.place).await
     }
 
     async fn forget_orphan(&self, at: &Place) -> Result<(), Fault> {
-        let (store, at) = (self.larder.settings().store_name.clone(), at.to_string());
+        let (store, at) = (self.larder.stores().primary_name().to_owned(), at.to_string());
         self.larder
             .catalog()
             .commit(Class::Durable, move |tx| Box::pin(async move { tx.forget_orphan(&store, &at).await }))
@@ -206,7 +211,11 @@ impl Scrub<'_> {
     async fn is_recorded_trash(&self, at: &Place) -> Result<bool, Fault> {
         let Ok(id) = at.name().parse::<AssetId>() else { return Ok(false) };
         let Some(asset) = self.larder.catalog().asset(id).await? else { return Ok(false) };
-        if asset.trash_place.as_deref() == Some(at.as_str()) {
+        let store = self.larder.stores().primary_name();
+        if asset.store == store && asset.trash_place.as_deref() == Some(at.as_str()) {
+            return Ok(true);
+        }
+        if self.larder.catalog().spare_copy(store, at.as_str()).await?.is_some() {
             return Ok(true);
         }
         let row = self.larder.catalog().place_write(&asset.bucket, &asset.key).await?;

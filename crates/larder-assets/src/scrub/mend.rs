@@ -38,7 +38,7 @@ impl Scrub<'_> {
 
     /// The fingerprint of an asset's bytes, if they are still the recorded ones.
     async fn found(&self, asset: &AssetRecord) -> Result<Option<String>, Fault> {
-        let hashed = self.hash(&place(&asset.place)?).await?;
+        let hashed = self.hash(&asset.store, &place(&asset.place)?).await?;
         Ok(hashed.filter(|(_, sha256)| *sha256 == asset.sha256).map(|(stat, _)| stat.fingerprint.to_string()))
     }
 
@@ -78,9 +78,11 @@ impl Scrub<'_> {
         let fingerprint = entry.fingerprint.as_str();
         let Some(seen) = self.missing.get(fingerprint).cloned() else { return Ok(None) };
         let asset = self.larder.catalog().asset(seen.id).await?;
-        let Some(asset) =
-            asset.filter(|asset| asset.fingerprint == fingerprint && asset.deleted_at.is_none())
-        else {
+        let Some(asset) = asset.filter(|asset| {
+            asset.store == self.larder.stores().primary_name()
+                && asset.fingerprint == fingerprint
+                && asset.deleted_at.is_none()
+        }) else {
             return Ok(None);
         };
         self.missing.remove(fingerprint);
@@ -106,7 +108,7 @@ impl Scrub<'_> {
         let outcome = async {
             held.may_move()?;
             let options = RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
-            match self.larder.store().rename(&entry.place, &place(&asset.place)?, options).await {
+            match self.larder.stores().primary().rename(&entry.place, &place(&asset.place)?, options).await {
                 Ok(stat) => Ok(Some(stat.fingerprint.to_string())),
                 // Something else came to lie there, or in its way.
                 Err(
@@ -133,7 +135,8 @@ impl Scrub<'_> {
         for seen in missing {
             let asset = self.larder.catalog().asset(seen.id).await?;
             let as_seen = |asset: &AssetRecord| {
-                (asset.version, asset.deleted_at, &asset.place) == (seen.version, None, &seen.place)
+                (asset.version, asset.deleted_at, &asset.store, &asset.place)
+                    == (seen.version, None, &seen.store, &seen.place)
             };
             let Some(asset) = asset.filter(as_seen) else { continue };
             let at = self.report.findings.iter().position(|finding| {
@@ -189,21 +192,19 @@ impl Scrub<'_> {
     }
 
     async fn note_fingerprint(&self, variant: &VariantRecord, finding: &mut Finding) -> Result<(), Fault> {
-        let hashed = self.hash(&place(&variant.place)?).await?;
+        let hashed = self.hash(&variant.store, &place(&variant.place)?).await?;
         let Some((stat, _)) = hashed.filter(|(_, sha256)| *sha256 == variant.sha256) else { return Ok(()) };
-        let (id, at, fingerprint) = (variant.id, variant.place.clone(), stat.fingerprint.to_string());
+        let (seen, fingerprint) = (variant.clone(), stat.fingerprint.to_string());
         let noted = self
             .larder
             .catalog()
             .commit(Class::Durable, move |tx| {
-                Box::pin(async move { tx.move_variant(id, &at, &at, &fingerprint).await })
+                Box::pin(async move { tx.move_variant(&seen, &seen.store, &seen.place, &fingerprint).await })
             })
             .await;
         self.larder.record_cache().forget_variants(variant.asset_id);
-        match noted {
-            Ok(()) => finding.mend("noted the new fingerprint"),
-            Err(larder_catalog::Error::Precondition { .. }) => {}
-            Err(error) => return Err(error.into()),
+        if noted? {
+            finding.mend("noted the new fingerprint");
         }
         Ok(())
     }

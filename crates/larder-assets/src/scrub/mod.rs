@@ -228,6 +228,7 @@ struct Kept {
 struct AssetRef {
     id: AssetId,
     version: i64,
+    store: String,
     place: String,
 }
 

@@ -33,10 +33,10 @@ impl Scrub<'_> {
         loop {
             let page = self.larder.catalog().assets_by_id(self.progress.asset, PORTION).await?;
             let Some(last) = page.last().map(|asset| asset.id) else { return Ok(()) };
-            // What lies in another store is not looked for in this one.
-            let store = &self.larder.settings().store_name;
+            // What lies in a store that this process does not have can't be looked at.
             let is_meant = |asset: &AssetRecord| {
-                asset.store == *store && self.options.bucket.as_ref().is_none_or(|only| *only == asset.bucket)
+                self.larder.store(&asset.store).is_ok()
+                    && self.options.bucket.as_ref().is_none_or(|only| *only == asset.bucket)
             };
             let meant = page.into_iter().filter(is_meant);
             let this = &*self;
@@ -54,7 +54,12 @@ impl Scrub<'_> {
                 self.count_hashed(hashed_bytes);
                 let Some(mut finding) = finding else { continue };
                 if finding.problem == Problem::OriginalMissing {
-                    let seen = AssetRef { id: asset.id, version: asset.version, place: asset.place.clone() };
+                    let seen = AssetRef {
+                        id: asset.id,
+                        version: asset.version,
+                        store: asset.store.clone(),
+                        place: asset.place.clone(),
+                    };
                     self.missing.insert(asset.fingerprint.clone(), seen);
                 } else {
                     self.mend_asset(&asset, &mut finding).await?;
@@ -78,7 +83,8 @@ impl Scrub<'_> {
         }
         // Whether it is whole again can only be told by its bytes.
         let must_hash = asset.status == AssetStatus::Failed;
-        let lies = self.lies(&asset.place, &asset.fingerprint, &asset.sha256, must_hash).await?;
+        let lies =
+            self.lies((&asset.store, &asset.place), &asset.fingerprint, &asset.sha256, must_hash).await?;
         let (finding, hashed_bytes) = match lies {
             Lies::Well { hashed_bytes } if !must_hash => return Ok((None, hashed_bytes)),
             Lies::Well { hashed_bytes } => {
@@ -108,19 +114,19 @@ impl Scrub<'_> {
         // It may have been replaced or deleted since its record was read.
         let now = self.larder.catalog().asset(asset.id).await?;
         let as_seen = now.is_some_and(|now| {
-            (now.version, now.deleted_at, &now.place, &now.fingerprint)
-                == (asset.version, asset.deleted_at, &asset.place, &asset.fingerprint)
+            (now.version, now.deleted_at, &now.store, &now.place, &now.fingerprint)
+                == (asset.version, asset.deleted_at, &asset.store, &asset.place, &asset.fingerprint)
         });
         Ok((as_seen.then_some(finding), hashed_bytes))
     }
 
     async fn deleted(&self, asset: &AssetRecord) -> Result<Option<Finding>, Fault> {
         let Some(trash) = &asset.trash_place else { return Ok(None) };
-        if self.larder.store().exists(&place(trash)?).await? {
+        if self.larder.store(&asset.store)?.exists(&place(trash)?).await? {
             return Ok(None);
         }
         let now = self.larder.catalog().asset(asset.id).await?;
-        if now.is_none_or(|now| now.trash_place.as_ref() != Some(trash)) {
+        if now.is_none_or(|now| now.store != asset.store || now.trash_place.as_ref() != Some(trash)) {
             return Ok(None);
         }
         let mut finding = Finding::of_asset(
@@ -139,7 +145,7 @@ impl Scrub<'_> {
             let made = page.into_iter().filter(|variant| {
                 matches!(variant.status, VariantStatus::Ready | VariantStatus::Stale)
                     && !variant.place.is_empty()
-                    && variant.store == self.larder.settings().store_name
+                    && self.larder.store(&variant.store).is_ok()
             });
             let this = &*self;
             let looked = stream::iter(made)
@@ -176,7 +182,8 @@ impl Scrub<'_> {
         if self.options.bucket.is_some() && bucket != self.options.bucket.as_ref() {
             return Ok(None);
         }
-        let lies = self.lies(&variant.place, &variant.fingerprint, &variant.sha256, false).await?;
+        let lies =
+            self.lies((&variant.store, &variant.place), &variant.fingerprint, &variant.sha256, false).await?;
         let is_wanted = variant.status == VariantStatus::Ready
             && asset
                 .as_ref()
@@ -195,7 +202,11 @@ impl Scrub<'_> {
             }
         };
         let now = self.larder.catalog().variant(variant.id).await?;
-        if now.is_none_or(|now| (&now.place, &now.fingerprint) != (&variant.place, &variant.fingerprint)) {
+        let is_as_seen = |now: VariantRecord| {
+            (&now.store, &now.place, &now.fingerprint)
+                == (&variant.store, &variant.place, &variant.fingerprint)
+        };
+        if !now.is_some_and(is_as_seen) {
             return Ok(Some((asset, None, hashed_bytes)));
         }
         let mut finding = Finding::of_file(problem, bucket, &variant.place, &detail)
@@ -205,16 +216,22 @@ impl Scrub<'_> {
         Ok(Some((asset, Some(finding), hashed_bytes)))
     }
 
-    async fn lies(&self, at: &str, fingerprint: &str, sha256: &str, must_hash: bool) -> Result<Lies, Fault> {
+    async fn lies(
+        &self,
+        (store, at): (&str, &str),
+        fingerprint: &str,
+        sha256: &str,
+        must_hash: bool,
+    ) -> Result<Lies, Fault> {
         let at = place(at)?;
-        let Some(stat) = self.larder.store().find(&at).await? else { return Ok(Lies::Nothing) };
+        let Some(stat) = self.larder.store(store)?.find(&at).await? else { return Ok(Lies::Nothing) };
         let is_same = stat.fingerprint.as_str() == fingerprint;
         let is_chosen =
             || self.options.sample > 0.0 && self.larder.ambient().random_unit() < self.options.sample;
         if is_same && !must_hash && !is_chosen() {
             return Ok(Lies::Well { hashed_bytes: None });
         }
-        let Some((stat, found)) = self.hash(&at).await? else { return Ok(Lies::Nothing) };
+        let Some((stat, found)) = self.hash(store, &at).await? else { return Ok(Lies::Nothing) };
         let hashed_bytes = stat.size_bytes;
         let is_same = stat.fingerprint.as_str() == fingerprint;
         Ok(match (found == sha256, is_same) {
@@ -227,9 +244,9 @@ impl Scrub<'_> {
         })
     }
 
-    /// What lies at a place, and its SHA-256.
-    pub(super) async fn hash(&self, at: &Place) -> Result<Option<(Stat, String)>, Fault> {
-        let opened = match self.larder.store().open(at, OpenOptions::default()).await {
+    /// What lies at a place of a store, and its SHA-256.
+    pub(super) async fn hash(&self, store: &str, at: &Place) -> Result<Option<(Stat, String)>, Fault> {
+        let opened = match self.larder.store(store)?.open(at, OpenOptions::default()).await {
             Err(larder_store::Error::NotFound { .. }) => return Ok(None),
             opened => opened?,
         };

@@ -1,8 +1,10 @@
 //! From stored bytes to a decoded picture, within the limits.
 
+use std::sync::Arc;
+
 use larder_core::{Code, Fault, limits::ImageLimits};
 use larder_image::{Deadline, Decoded, Inspection, Recipe, Source};
-use larder_store::{OpenOptions, Place};
+use larder_store::{OpenOptions, Place, Store};
 
 use crate::{fail_point, larder::Larder, pixels::MemoryShare};
 
@@ -35,13 +37,13 @@ impl Larder {
     /// since their record was read. Those of the decode.
     pub(crate) async fn decode(
         &self,
-        (at, fingerprint): (&Place, &str),
+        (store, at, fingerprint): (&Arc<dyn Store>, &Place, &str),
         limits: ImageLimits,
         recipes: Vec<Recipe>,
         known: Known,
     ) -> Result<Loaded, Fault> {
         let slot = self.pixels().slot().await?;
-        let opened = self.store().open(at, OpenOptions::default()).await?;
+        let opened = store.open(at, OpenOptions::default()).await?;
         if opened.stat.fingerprint.as_str() != fingerprint {
             return Err(Fault::new(Code::Conflict, format!("the bytes at {at} are not those of the record"))
                 .remedy("ask again"));

@@ -212,7 +212,7 @@ impl Larder {
             None => {
                 let Loaded { decoded, share, .. } = self
                     .decode(
-                        (&place(&asset.place)?, &asset.fingerprint),
+                        (self.store(&asset.store)?, &place(&asset.place)?, &asset.fingerprint),
                         bucket.policy.image,
                         recipes.clone(),
                         Known { sound: true, suspect },
@@ -252,16 +252,17 @@ impl Larder {
             size_hint: Some(bytes.len() as u64),
         };
         let mut at = natural;
-        let mut put = self.store().put_bytes(&at, bytes.clone(), options()).await;
+        let store = self.stores().primary();
+        let mut put = store.put_bytes(&at, bytes.clone(), options()).await;
         if let Err(larder_store::Error::Blocked { .. }) = put {
             at = escaped;
-            put = self.store().put_bytes(&at, bytes.clone(), options()).await;
+            put = store.put_bytes(&at, bytes.clone(), options()).await;
         }
         fail_point::reached("variants.staged");
         let (stat, bytes) = match put {
             Ok(stat) if stat.size_bytes == bytes.len() as u64 => (stat, bytes),
             Ok(stat) => {
-                self.store().remove(&at).await?;
+                store.remove(&at).await?;
                 let detail =
                     format!("the store kept {} of the {} bytes of {at}", stat.size_bytes, bytes.len());
                 return Err(Fault::new(Code::BackendUnavailable, detail));
@@ -270,7 +271,7 @@ impl Larder {
             Err(error) => return Err(error.into()),
         };
         Ok(VariantResult::Ready {
-            store: self.settings().store_name.clone(),
+            store: self.stores().primary_name().to_owned(),
             place: at.to_string(),
             fingerprint: stat.fingerprint.to_string(),
             size_bytes: bytes.len() as u64,
@@ -284,7 +285,7 @@ impl Larder {
     }
 
     async fn found_at(&self, at: &Place) -> Result<(Stat, Bytes), Fault> {
-        let opened = self.store().open(at, Default::default()).await?;
+        let opened = self.stores().primary().open(at, Default::default()).await?;
         let stat = opened.stat.clone();
         Ok((stat, opened.exact().body.read_all(self.settings().upload_bytes_max).await?))
     }
@@ -348,8 +349,9 @@ impl Larder {
     /// meanwhile, unless a record names them.
     async fn remove_unrecorded(&self, places: &[String]) -> Result<(), Fault> {
         for at in places {
-            if self.catalog().variants_at_place(&self.settings().store_name, at).await?.is_empty() {
-                self.store().remove(&place(at)?).await?;
+            let stores = self.stores();
+            if self.catalog().variants_at_place(stores.primary_name(), at).await?.is_empty() {
+                stores.primary().remove(&place(at)?).await?;
             }
         }
         Ok(())

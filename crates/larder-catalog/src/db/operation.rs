@@ -49,7 +49,12 @@ where
                 return Err(Error::internal("a transaction was run twice"));
             };
             // One caller's panic must not take the writer, or the others of its group, down.
-            let guarded = AssertUnwindSafe(async { code(&mut *tx).await }).catch_unwind();
+            let whole = async {
+                let value = code(&mut *tx).await?;
+                tx.write_counts().await?;
+                Ok::<_, Error>(value)
+            };
+            let guarded = AssertUnwindSafe(whole).catch_unwind();
             let outcome = match tokio::time::timeout(OPERATION_TIME_MAX, guarded).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(panic)) => Err(Error::internal(panic_text(&*panic))),

@@ -52,6 +52,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!(4, "sweeps", Durable, "0004_sweeps.sql"),
     migration!(5, "written", Durable, "0005_written.sql"),
     migration!(6, "meta", Durable, "0006_meta.sql"),
+    migration!(7, "stores", Durable, "0007_stores.sql"),
 ];
 
 /// A migration that ran.

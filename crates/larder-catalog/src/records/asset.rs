@@ -110,8 +110,6 @@ pub struct AssetChange {
     pub expires_at: Option<Option<Timestamp>>,
     /// The bytes' fingerprint, after the bytes were found to be the same.
     pub fingerprint: Option<String>,
-    /// Store and place, after the bytes were moved.
-    pub place: Option<(String, String)>,
 }
 
 pub(super) const SELECT: &str = "SELECT id, bucket, key, version, status, store, place, fingerprint, size_bytes, sha256, \
@@ -212,8 +210,6 @@ impl AssetChange {
         set("perceptual_hash", self.perceptual_hash.map(Into::into));
         set("expires_at", self.expires_at.map(Into::into));
         set("fingerprint", self.fingerprint.map(Into::into));
-        set("store", self.place.as_ref().map(|(store, _)| store.into()));
-        set("place", self.place.as_ref().map(|(_, place)| place.into()));
         columns
     }
 }
@@ -246,7 +242,9 @@ impl Tx {
         let insert = Statement::insert("assets", asset.columns()).push(" ON CONFLICT DO NOTHING");
         let inserted = self.execute(Class::Durable, insert).await?;
         self.asset_changed(asset.id).await?;
-        changed_one(inserted, || format!("an asset lies already under {}/{}", asset.bucket, asset.key))
+        changed_one(inserted, || format!("an asset lies already under {}/{}", asset.bucket, asset.key))?;
+        self.counts().add(asset);
+        Ok(())
     }
 
     /// Replaces the bytes under a key: writes all of `asset` but its id, bucket, key and creation, and
@@ -255,6 +253,7 @@ impl Tx {
     /// # Errors
     /// [`Error::Precondition`] unless the asset exists with the version `expected`.
     pub async fn replace_asset(&mut self, asset: &AssetRecord, expected: i64) -> Result<i64> {
+        let before = self.asset(asset.id).await?;
         let update = Statement::update("assets", asset.content())
             .push(", version = version + 1 WHERE deleted_at IS NULL")
             .and("id = ", asset.id)
@@ -262,6 +261,12 @@ impl Tx {
         let updated = self.execute(Class::Durable, update).await?;
         self.asset_changed(asset.id).await?;
         changed_one(updated, || stale(asset.id))?;
+        if let Some(before) = before {
+            // Bucket and key stay what they are.
+            let after = AssetRecord { bucket: before.bucket.clone(), deleted_at: None, ..asset.clone() };
+            self.counts().take(&before);
+            self.counts().add(&after);
+        }
         Ok(expected + 1)
     }
 
@@ -303,7 +308,45 @@ impl Tx {
             .push(" WHERE deleted_at IS NULL")
             .and("id = ", id)
             .and("version = ", expected);
-        self.write_asset(id, update).await
+        let deleted = self.write_asset(id, update).await?;
+        self.counts().take(&AssetRecord { deleted_at: None, ..deleted.clone() });
+        self.counts().add(&deleted);
+        Ok(deleted)
+    }
+
+    /// Records that an asset's bytes lie in another store now, if they still lie where `from` says and are
+    /// the same: those of a deleted asset in the trash. Its version and its times stay, since nothing of
+    /// it changed. Answers whether it was so.
+    pub async fn move_asset(
+        &mut self,
+        from: &AssetRecord,
+        store: &str,
+        place: &str,
+        fingerprint: &str,
+    ) -> Result<bool> {
+        let at = if from.deleted_at.is_some() { "trash_place" } else { "place" };
+        let columns = vec![("store", store.into()), (at, place.into()), ("fingerprint", fingerprint.into())];
+        let mut update = Statement::update("assets", columns)
+            .push(match from.deleted_at {
+                Some(_) => " WHERE deleted_at IS NOT NULL",
+                None => " WHERE deleted_at IS NULL",
+            })
+            .and("id = ", from.id)
+            .and("version = ", from.version)
+            .and("sha256 = ", &from.sha256)
+            .and("fingerprint = ", &from.fingerprint)
+            .and("store = ", &from.store)
+            .and("place = ", &from.place);
+        if from.deleted_at.is_some() {
+            update = update.and("trash_place = ", &from.trash_place);
+        }
+        let moved = self.execute(Class::Durable, update).await? == 1;
+        if moved {
+            self.mark_meta(MetaKind::Asset, from.id).await?;
+            self.counts().take(from);
+            self.counts().add(&AssetRecord { store: store.to_owned(), ..from.clone() });
+        }
+        Ok(moved)
     }
 
     /// Takes a deletion back, after the bytes were moved to `place`.
@@ -333,15 +376,24 @@ impl Tx {
         ];
         let update =
             Statement::update("assets", columns).push(" WHERE deleted_at IS NOT NULL").and("id = ", id);
-        self.write_asset(id, update).await
+        let restored = self.write_asset(id, update).await?;
+        let before = AssetRecord { deleted_at: Some(restored.updated_at), ..restored.clone() };
+        self.counts().take(&before);
+        self.counts().add(&restored);
+        Ok(restored)
     }
 
     /// Forgets a deleted asset for good. Its variants' records are left to their collector. Answers
     /// whether there was one.
     pub async fn purge_asset(&mut self, id: AssetId) -> Result<bool> {
         let delete = Statement::new("DELETE FROM assets WHERE deleted_at IS NOT NULL").and("id = ", id);
+        let before = self.asset(id).await?;
         self.asset_changed(id).await?;
-        Ok(self.execute(Class::Durable, delete).await? > 0)
+        let purged = self.execute(Class::Durable, delete).await? > 0;
+        if purged && let Some(before) = before {
+            self.counts().take(&before);
+        }
+        Ok(purged)
     }
 
     async fn write_asset(&mut self, id: AssetId, update: Statement) -> Result<AssetRecord> {

@@ -46,6 +46,7 @@ impl Tx {
         let inserted = self.execute(Class::Durable, insert).await? == 1;
         if inserted {
             self.announce(Change::Asset(asset.id));
+            self.counts().add(asset);
         }
         if inserted && is_new {
             self.mark_meta(MetaKind::Asset, asset.id).await?;

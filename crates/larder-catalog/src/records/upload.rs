@@ -56,6 +56,8 @@ pub struct UploadRecord {
     pub asset_version: Option<i64>,
     /// Where the bytes lie until they are promoted.
     pub staging_place: Option<String>,
+    /// Name of the store in which that is.
+    pub staging_store: String,
     /// SHA-256 of all bytes, 64 hex digits.
     pub sha256: Option<String>,
     /// MD5 of all bytes, 32 hex digits.
@@ -111,6 +113,8 @@ pub struct UploadChange {
     pub asset: Option<(AssetId, i64)>,
     /// Where the staged bytes lie; `Some(None)` once they are promoted or removed.
     pub staging_place: Option<Option<String>>,
+    /// In which store that is.
+    pub staging_store: Option<String>,
     /// SHA-256, MD5 and size of all bytes.
     pub digests: Option<(String, String, u64)>,
     /// The sniffed media type.
@@ -122,7 +126,7 @@ pub struct UploadChange {
 }
 
 pub(super) const SELECT: &str = "SELECT id, bucket, key, status, stage, progress_percentage, bytes_received, bytes_total, \
-    error, asset_id, asset_version, staging_place, sha256, md5, size_bytes, content_type, declared_type, \
+    error, asset_id, asset_version, staging_place, staging_store, sha256, md5, size_bytes, content_type, declared_type, \
     original_filename, owner, metadata, tags, door, credential, created_at, updated_at, expires_at, asset_expires_at, finished_at \
     FROM uploads ";
 
@@ -141,6 +145,7 @@ impl FromRow for UploadRecord {
             asset_id: row.opt_parse("asset_id")?,
             asset_version: row.get("asset_version")?,
             staging_place: row.get("staging_place")?,
+            staging_store: row.get("staging_store")?,
             sha256: row.get("sha256")?,
             md5: row.get("md5")?,
             size_bytes: row.opt_count("size_bytes")?,
@@ -176,6 +181,7 @@ impl UploadRecord {
             ("asset_id", self.asset_id.into()),
             ("asset_version", self.asset_version.into()),
             ("staging_place", (&self.staging_place).into()),
+            ("staging_store", (&self.staging_store).into()),
             ("sha256", (&self.sha256).into()),
             ("md5", (&self.md5).into()),
             ("size_bytes", self.size_bytes.into()),
@@ -218,6 +224,7 @@ impl UploadChange {
         set("asset_id", self.asset.map(|(id, _)| id.into()));
         set("asset_version", self.asset.map(|(_, version)| version.into()));
         set("staging_place", self.staging_place.map(Into::into));
+        set("staging_store", self.staging_store.map(Into::into));
         if let Some((sha256, md5, size_bytes)) = self.digests {
             set("sha256", Some(sha256.into()));
             set("md5", Some(md5.into()));

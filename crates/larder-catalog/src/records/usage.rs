@@ -1,4 +1,5 @@
-//! How much there is.
+//! How much there is. Assets are counted as they change; variants, which can be made again, are counted
+//! when somebody asks.
 
 use larder_core::BucketName;
 
@@ -38,7 +39,7 @@ impl FromRow for BucketUsage {
     }
 }
 
-/// What lies in a bucket of one media type.
+/// What lies in a bucket in one store, of one media type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeUsage {
     /// The media type.
@@ -59,11 +60,13 @@ impl FromRow for TypeUsage {
     }
 }
 
-/// How many variants there are in a bucket, by preset and status.
+/// How many variants there are in a bucket, by store, preset and status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariantUsage {
     /// The bucket.
     pub bucket: String,
+    /// Name of the store; of one that is not made yet, its asset's.
+    pub store: String,
     /// The preset, `None` for free recipes.
     pub preset: Option<String>,
     /// The word of the status.
@@ -78,6 +81,7 @@ impl FromRow for VariantUsage {
     fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
             bucket: row.get("bucket")?,
+            store: row.get("store")?,
             preset: row.get("preset")?,
             status: row.get("status")?,
             variants: row.count("variants")?,
@@ -90,20 +94,22 @@ reads! { Durable;
     /// What lies in each bucket and store.
     many bucket_usage() -> BucketUsage = Statement::new(
         "SELECT bucket, store, \
-         count(*) - count(deleted_at) AS assets, count(deleted_at) AS deleted_assets, \
-         CAST(sum(CASE WHEN deleted_at IS NULL THEN size_bytes ELSE 0 END) AS BIGINT) AS bytes, \
-         CAST(sum(CASE WHEN deleted_at IS NULL THEN 0 ELSE size_bytes END) AS BIGINT) AS deleted_bytes \
-         FROM assets GROUP BY bucket, store ORDER BY bucket, store");
-    /// What lies in a bucket by media type, most bytes first.
-    many type_usage(bucket: &BucketName) -> TypeUsage = Statement::new(
-        "SELECT content_type, count(*) AS assets, CAST(sum(size_bytes) AS BIGINT) AS bytes FROM assets \
-         WHERE deleted_at IS NULL AND bucket = ").bind(bucket)
-        .push(" GROUP BY content_type ORDER BY bytes DESC, content_type");
-    /// Variants by bucket, preset and status.
+         CAST(sum(CASE WHEN deleted = 0 THEN objects ELSE 0 END) AS BIGINT) AS assets, \
+         CAST(sum(CASE WHEN deleted = 0 THEN 0 ELSE objects END) AS BIGINT) AS deleted_assets, \
+         CAST(sum(CASE WHEN deleted = 0 THEN bytes ELSE 0 END) AS BIGINT) AS bytes, \
+         CAST(sum(CASE WHEN deleted = 0 THEN 0 ELSE bytes END) AS BIGINT) AS deleted_bytes \
+         FROM asset_counters GROUP BY bucket, store HAVING sum(objects) > 0 ORDER BY bucket, store");
+    /// What lies in a bucket in one store by media type, most bytes first.
+    many type_usage(bucket: &BucketName, store: &str) -> TypeUsage = Statement::new(
+        "SELECT content_type, CAST(sum(objects) AS BIGINT) AS assets, CAST(sum(bytes) AS BIGINT) AS bytes \
+         FROM asset_counters WHERE deleted = 0 AND bucket = ").bind(bucket).and("store = ", store)
+        .push(" GROUP BY content_type HAVING sum(objects) > 0 ORDER BY 3 DESC, content_type");
+    /// Variants by bucket, store, preset and status.
     many variant_usage() -> VariantUsage = Statement::new(
-        "SELECT assets.bucket AS bucket, variants.preset AS preset, variants.status AS status, \
-         count(*) AS variants, CAST(sum(variants.size_bytes) AS BIGINT) AS bytes \
-         FROM variants JOIN assets ON assets.id = variants.asset_id \
-         GROUP BY assets.bucket, variants.preset, variants.status \
-         ORDER BY assets.bucket, COALESCE(variants.preset, ''), variants.status");
+        "SELECT bucket, store, preset, status, count(*) AS variants, CAST(sum(size_bytes) AS BIGINT) AS bytes \
+         FROM (SELECT assets.bucket AS bucket, \
+               CASE WHEN variants.store = '' THEN assets.store ELSE variants.store END AS store, \
+               variants.preset AS preset, variants.status AS status, variants.size_bytes AS size_bytes \
+               FROM variants JOIN assets ON assets.id = variants.asset_id) AS of_assets \
+         GROUP BY bucket, store, preset, status ORDER BY bucket, store, COALESCE(preset, ''), status");
 }

@@ -312,28 +312,28 @@ impl Tx {
         self.execute(Class::Durable, update).await
     }
 
-    /// Records where a variant's bytes lie after they were moved.
-    ///
-    /// # Errors
-    /// [`Error::Precondition`] unless the variant exists and lies at `from`.
+    /// Records that a variant's bytes lie in another store now, if they still lie where `from` says. Its
+    /// times stay, since nothing of it changed. Answers whether it was so.
     pub async fn move_variant(
         &mut self,
-        id: VariantId,
-        from: &str,
+        from: &VariantRecord,
+        store: &str,
         place: &str,
         fingerprint: &str,
-    ) -> Result<()> {
-        let columns = vec![
-            ("place", place.into()),
-            ("fingerprint", fingerprint.into()),
-            ("updated_at", self.now().into()),
-        ];
+    ) -> Result<bool> {
+        let columns =
+            vec![("store", store.into()), ("place", place.into()), ("fingerprint", fingerprint.into())];
         let update = Statement::update("variants", columns)
             .push(" WHERE 1 = 1")
-            .and("id = ", id)
-            .and("place = ", from);
-        changed_one(self.execute(Class::Durable, update).await?, || format!("variant {id} has moved"))?;
-        self.mark_meta(MetaKind::Variant, id).await
+            .and("id = ", from.id)
+            .and("store = ", &from.store)
+            .and("place = ", &from.place)
+            .and("fingerprint = ", &from.fingerprint);
+        let moved = self.execute(Class::Durable, update).await? == 1;
+        if moved {
+            self.mark_meta(MetaKind::Variant, from.id).await?;
+        }
+        Ok(moved)
     }
 
     /// Forgets a variant whose bytes are removed, if it still has the status `status`. Answers

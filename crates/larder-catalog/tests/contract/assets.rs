@@ -326,7 +326,7 @@ async fn usage_counts_present_and_deleted_bytes_apart(engine: Engine) {
         (usage[0].assets, usage[0].bytes, usage[0].deleted_assets, usage[0].deleted_bytes),
         (2, 10, 1, 5)
     );
-    let types = engine.catalog.type_usage(&bucket("media")).await.unwrap();
+    let types = engine.catalog.type_usage(&bucket("media"), "main").await.unwrap();
     assert_eq!((types[0].content_type.as_str(), types[0].assets, types[0].bytes), ("image/jpeg", 2, 10));
     assert_eq!(
         engine.catalog.asset_at(&bucket("media"), &key("a")).await.unwrap().unwrap().metadata,

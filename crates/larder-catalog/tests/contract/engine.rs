@@ -155,6 +155,7 @@ impl Engine {
             asset_id: None,
             asset_version: None,
             staging_place: Some(".larder/staging/1".into()),
+            staging_store: "local".into(),
             sha256: None,
             md5: None,
             size_bytes: None,

@@ -8,5 +8,6 @@ mod named;
 mod places;
 mod queue;
 mod state;
+mod stores;
 mod uploads;
 mod variants;

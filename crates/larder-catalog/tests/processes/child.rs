@@ -60,6 +60,7 @@ pub fn upload(ambient: &Ambient) -> UploadRecord {
         asset_id: None,
         asset_version: None,
         staging_place: None,
+        staging_store: "local".into(),
         sha256: None,
         md5: None,
         size_bytes: None,

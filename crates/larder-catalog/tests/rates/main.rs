@@ -28,6 +28,7 @@ fn upload(ambient: &Ambient) -> UploadRecord {
         asset_id: None,
         asset_version: None,
         staging_place: Some("0195f1e0-0000-7000-8000-000000000000".into()),
+        staging_store: "local".into(),
         sha256: Some("ab".repeat(32)),
         md5: Some("cd".repeat(16)),
         size_bytes: Some(3_145_728),

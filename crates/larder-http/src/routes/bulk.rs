@@ -1,7 +1,7 @@
-//! What is done to many assets of a bucket at once, by a job.
+//! What is done to many assets at once, by a job.
 
 use http::StatusCode;
-use larder_assets::Action;
+use larder_assets::{Action, MigrateOptions};
 use larder_core::{JobId, text::Span};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,6 +39,19 @@ pub(super) const ROUTES: &[Route] = &[
             Box::pin(delete(call))
         })
     },
+    Route {
+        tag: "operation",
+        access: Access::Scoped(Action::Admin),
+        summary: "Move what lies in one store to another",
+        detail: "By a job that can be watched and cancelled, while everything is served. What is left in `from` stays \
+                 until `cleanup` asks for its removal. `dry_run` counts at once and moves nothing.",
+        payloads: &[json_body(migrate_body)],
+        replies: &[
+            replies(202, "the job that moves them", job_id).with(&["Location"]),
+            replies(200, "what would be moved", migrate_report),
+        ],
+        ..Route::new("POST", "/api/v1/migrations", "migrate", |call| Box::pin(migrate(call)))
+    },
 ];
 
 fn backfill_body() -> Value {
@@ -51,6 +64,46 @@ fn delete_body() -> Value {
         ("prefix", schema::text(), Need::Always),
         ("older_than", schema::or_null(span), Need::Maybe),
         ("dry_run", schema::boolean(), Need::Maybe),
+    ])
+}
+
+fn migrate_body() -> Value {
+    let span =
+        json!({ "type": ["integer", "string", "null"], "description": "seconds, or text such as \"10m\"" });
+    schema::object(&[
+        ("from", schema::text(), Need::Always),
+        ("to", schema::text(), Need::Always),
+        ("bucket", schema::or_null(schema::text()), Need::Maybe),
+        ("prefix", schema::or_null(schema::text()), Need::Maybe),
+        ("concurrency", schema::or_null(schema::integer()), Need::Maybe),
+        ("rate_bytes", schema::or_null(schema::integer()), Need::Maybe),
+        ("cleanup", schema::boolean(), Need::Maybe),
+        ("grace", span, Need::Maybe),
+        ("verify", schema::boolean(), Need::Maybe),
+        ("dry_run", schema::boolean(), Need::Maybe),
+    ])
+}
+
+fn migrate_report() -> Value {
+    let count = || {
+        schema::object(&[
+            ("objects", schema::integer(), Need::Always),
+            ("bytes", schema::integer(), Need::Always),
+        ])
+    };
+    schema::object(&[
+        ("from", schema::text(), Need::Always),
+        ("to", schema::text(), Need::Always),
+        ("dry_run", schema::boolean(), Need::Always),
+        ("cleanup", schema::boolean(), Need::Always),
+        ("originals", count(), Need::Always),
+        ("deleted", count(), Need::Always),
+        ("variants", count(), Need::Always),
+        ("adopted", schema::integer(), Need::Always),
+        ("skipped", schema::integer(), Need::Always),
+        ("failures", schema::list(schema::anything()), Need::Always),
+        ("remaining", count(), Need::Always),
+        ("from_is_primary", schema::boolean(), Need::Always),
     ])
 }
 
@@ -100,6 +153,15 @@ async fn delete(call: Call) -> Outcome {
     Ok(enqueued(&call, job))
 }
 
+async fn migrate(call: Call) -> Outcome {
+    let options: MigrateOptions = call.json().await?;
+    if options.dry_run {
+        return ok(&call.larder().migrate(&options, &|_| Ok(())).await?);
+    }
+    let job = call.larder().start_migration(options).await?;
+    Ok(enqueued(&call, job))
+}
+
 /// 202 with the job and where it is watched.
 fn enqueued(call: &Call, job: JobId) -> http::Response<crate::body::ResponseBody> {
     let response = json_answer(StatusCode::ACCEPTED, &json!({ "job_id": job }));
@@ -114,5 +176,6 @@ mod tests {
     fn the_documented_bodies_are_the_ones_that_are_read() {
         crate::routes::assert_same_members::<Backfill>(&backfill_body());
         crate::routes::assert_same_members::<Delete>(&delete_body());
+        crate::routes::assert_same_members::<MigrateOptions>(&migrate_body());
     }
 }

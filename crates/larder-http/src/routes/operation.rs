@@ -3,7 +3,7 @@
 use larder_assets::{Action, SweepOptions};
 use larder_core::BucketName;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Access, Route, json_body, present, query, replies};
 use crate::{
@@ -93,6 +93,7 @@ fn statistics() -> Value {
         ("buckets", schema::list(bucket), Need::Always),
         ("total_objects", schema::integer(), Need::Always),
         ("total_bytes", schema::integer(), Need::Always),
+        ("total_size_mb", json!({ "type": "number" }), Need::Always),
         ("variant_bytes", schema::integer(), Need::Always),
     ])
 }

@@ -4,10 +4,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, intake::Door};
+use larder_assets::{BucketPolicy, Incoming, Larder, Secrets, Settings, Stores, intake::Door};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, ManualClock, Timestamp, ambient::Entropy};
-use larder_store::{BreakerLimits, BreakerStore, CacheOptions, CachedStore, LocalStore, Store};
+use larder_store::{BreakerLimits, BreakerStore, CacheOptions, CachedStore, LocalStore};
 use larder_testkit::faulty_store::{Faults, FaultyStore};
 
 pub struct Home {
@@ -40,14 +40,14 @@ impl Home {
     /// Opens the folder with the shipped presets and a bucket `media`.
     pub async fn larder(&self) -> Larder {
         let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
-        self.larder_on(Arc::new(self.store()), settings).await
+        self.larder_on(self.store(), settings).await
     }
 
     /// As [`larder`](Self::larder), with a store that fails when it is told to.
     pub async fn faulty_larder(&self) -> (Larder, Faults) {
         let (store, faults) = FaultyStore::new(self.store());
         let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
-        (self.larder_on(Arc::new(store), settings).await, faults)
+        (self.larder_on(store, settings).await, faults)
     }
 
     /// As [`faulty_larder`](Self::faulty_larder), with a circuit breaker that is quick to give up and quick
@@ -66,7 +66,7 @@ impl Home {
         let store = BreakerStore::new("main", store, limits, self.ambient());
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         settings.store_circuit = Some(store.circuit());
-        (self.larder_on(Arc::new(store), settings).await, faults)
+        (self.larder_on(store, settings).await, faults)
     }
 
     /// As [`faulty_larder`](Self::faulty_larder), with a cache of so many bytes before the store, as for one
@@ -83,30 +83,38 @@ impl Home {
         };
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         settings.hot_cache_bytes = 0;
-        (self.larder_on(Arc::new(CachedStore::new(store, options)), settings).await, faults)
+        (self.larder_on(CachedStore::new(store, options), settings).await, faults)
     }
 
     /// As [`larder`](Self::larder), with imports from this machine.
     pub async fn importing_larder(&self) -> Larder {
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         settings.import.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
-        self.larder_on(Arc::new(self.store()), settings).await
+        self.larder_on(self.store(), settings).await
     }
 
-    fn store(&self) -> LocalStore {
-        LocalStore::open(self.path_of("media"), self.ambient()).unwrap()
+    /// As [`larder`](Self::larder), over other stores.
+    pub async fn larder_over(&self, stores: impl Into<Stores>) -> Larder {
+        let settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        self.larder_on(stores, settings).await
     }
 
-    fn ambient(&self) -> Ambient {
+    /// The store in which files lie.
+    pub fn store(&self) -> LocalStore {
+        self.store_in("media")
+    }
+
+    /// A store in another folder.
+    pub fn store_in(&self, folder: &str) -> LocalStore {
+        std::fs::create_dir_all(self.path_of(folder)).unwrap();
+        LocalStore::open(self.path_of(folder), self.ambient()).unwrap()
+    }
+
+    pub fn ambient(&self) -> Ambient {
         Ambient::new(self.clock.clone(), Arc::new(RandomIds))
     }
 
-    /// As [`larder`](Self::larder), on another store.
-    pub async fn larder_over(&self, store: Arc<dyn Store>) -> Larder {
-        self.larder_on(store, Settings::new(Secrets::new(*b"0123456789abcdef").unwrap())).await
-    }
-
-    async fn larder_on(&self, store: Arc<dyn Store>, settings: Settings) -> Larder {
+    async fn larder_on(&self, store: impl Into<Stores>, settings: Settings) -> Larder {
         let ambient = self.ambient();
         let target = Target::Sqlite { catalog: self.path_of("catalog.db"), state: self.path_of("state.db") };
         let catalog = Catalog::open(&target, ambient.clone()).await.unwrap();

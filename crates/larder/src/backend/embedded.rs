@@ -8,10 +8,11 @@ use std::{
 use async_trait::async_trait;
 use larder_assets::{
     AdoptOptions, AdoptReport, AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, DeleteOptions,
-    Deleted, Door, Follow, Incoming, IssuedKey, JobQuery, JobView, KeyView, Larder, NewKey, Page, PresetView,
-    PutPreset, ReindexOptions, ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions,
-    SweepReport, UploadView, VariantView, WriteCondition,
+    Deleted, Door, Follow, Incoming, IssuedKey, JobQuery, JobView, KeyView, Larder, MigrateOptions, NewKey,
+    Page, PresetView, PutPreset, ReindexOptions, ReindexReport, ScrubOptions, ScrubReport, Statistics,
+    SweepOptions, SweepReport, UploadView, VariantView, WriteCondition,
     links::{OWN_KEY, encode_path},
+    migrate::Watch,
     operation::{QueueView, WorkerView},
     view::digest_start,
 };
@@ -20,7 +21,7 @@ use larder_core::{
 };
 use larder_worker::{Worker, WorkerOptions};
 
-use super::{Backend, Download, LinkRequest, Outcome, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Migration, Outcome, Sending, SignedLink, body_of};
 use crate::{
     config::Config,
     failure::Failure,
@@ -237,6 +238,10 @@ impl Backend for Embedded {
 
     async fn scrub(&self, options: &ScrubOptions, follow: Arc<dyn Follow>) -> Outcome<ScrubReport> {
         self.larder.scrub(options, &*follow).await
+    }
+
+    async fn migrate(&self, options: &MigrateOptions, watch: &Watch<'_>) -> Outcome<Migration> {
+        Ok(Migration::Done(Box::new(self.larder.migrate(options, watch).await?)))
     }
 
     async fn keys(&self) -> Outcome<Vec<KeyView>> {

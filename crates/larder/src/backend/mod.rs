@@ -10,8 +10,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use larder_assets::{
     AdoptOptions, AdoptReport, AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, Follow,
-    IssuedKey, JobQuery, JobView, KeyView, NewKey, Page, PresetView, PutPreset, ReindexOptions,
-    ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    IssuedKey, JobQuery, JobView, KeyView, MigrateOptions, MigrateReport, NewKey, Page, PresetView,
+    PutPreset, ReindexOptions, ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions,
+    SweepReport, UploadView, VariantView,
+    migrate::Watch,
     operation::{QueueView, WorkerView},
 };
 use larder_core::{AssetId, BucketName, Fault, JobId, KeyId, ObjectKey, Timestamp, UploadId, text::Span};
@@ -89,6 +91,14 @@ pub struct SignedLink {
     pub expires_at: Timestamp,
 }
 
+/// A move between stores.
+pub enum Migration {
+    /// It was done here.
+    Done(Box<MigrateReport>),
+    /// A server does it.
+    Job(JobId),
+}
+
 /// Larder, wherever it is.
 #[async_trait]
 pub trait Backend: Send + Sync {
@@ -153,6 +163,8 @@ pub trait Backend: Send + Sync {
     async fn reindex(&self, options: ReindexOptions, follow: Arc<dyn Follow>) -> Outcome<ReindexReport>;
     /// Compares catalogue and store.
     async fn scrub(&self, options: &ScrubOptions, follow: Arc<dyn Follow>) -> Outcome<ScrubReport>;
+    /// Moves what lies in one store to another; `watch` is told of it where it is done here.
+    async fn migrate(&self, options: &MigrateOptions, watch: &Watch<'_>) -> Outcome<Migration>;
     /// All keys.
     async fn keys(&self) -> Outcome<Vec<KeyView>>;
     /// Makes a key.

@@ -7,9 +7,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 use larder_assets::{
     AdoptOptions, AdoptReport, AssetPage, AssetQuery, AssetView, Bucket, BucketPolicy, Deleted, Follow,
-    IssuedKey, JobQuery, JobView, KeyView, NewKey, Page, PresetView, PutPreset, ReindexOptions,
-    ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions, SweepReport, UploadView, VariantView,
+    IssuedKey, JobQuery, JobView, KeyView, MigrateOptions, NewKey, Page, PresetView, PutPreset,
+    ReindexOptions, ReindexReport, ScrubOptions, ScrubReport, Statistics, SweepOptions, SweepReport,
+    UploadView, VariantView,
     links::encode_path,
+    migrate::Watch,
     operation::{QueueView, WorkerView},
     view::digest_start,
 };
@@ -22,7 +24,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Backend, Download, LinkRequest, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of};
+use super::{Backend, Download, LinkRequest, Migration, Outcome, PAGE_ITEMS, Sending, SignedLink, body_of};
 use crate::failure::Failure;
 
 /// Time within which a server must accept a connection.
@@ -344,6 +346,14 @@ impl Backend for Remote {
 
     async fn scrub(&self, options: &ScrubOptions, follow: Arc<dyn Follow>) -> Outcome<ScrubReport> {
         self.job_with_report("/scrub", &json!(options), follow).await
+    }
+
+    async fn migrate(&self, options: &MigrateOptions, _watch: &Watch<'_>) -> Outcome<Migration> {
+        let request = self.request(Method::POST, "/migrations").json(options);
+        Ok(match options.dry_run {
+            true => Migration::Done(Box::new(self.ask(request).await?)),
+            false => Migration::Job(self.ask::<JobOf>(request).await?.job_id),
+        })
     }
 
     async fn keys(&self) -> Outcome<Vec<KeyView>> {

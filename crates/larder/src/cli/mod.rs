@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::{
     files::{Get, Image, Link, Ls, Put, Restore, Rm},
     integrity::{Adopt, Reindex, Scrub},
-    operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Preset, ShowConfig, Stats},
+    operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Migrate, Preset, ShowConfig, Stats},
     page::command_line_page,
     process::{Role, Serve, Worker},
     store::{Doctor, StoreCommand, StoreSetup},
@@ -110,6 +110,8 @@ pub enum Command {
     Reindex(Reindex),
     /// Compare catalogue and store in both directions, and mend what differs
     Scrub(Scrub),
+    /// Move what lies in one store to another, while everything is served
+    Migrate(Migrate),
     /// Watch, retry and cancel jobs
     #[command(subcommand)]
     Jobs(Jobs),

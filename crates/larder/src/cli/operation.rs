@@ -1,9 +1,9 @@
-//! Arguments of the commands of an operator: `stats`, `gc`, `jobs`, `key`, `preset`, `bucket`,
+//! Arguments of the commands of an operator: `stats`, `gc`, `migrate`, `jobs`, `key`, `preset`, `bucket`,
 //! `catalog`, `config`.
 
 use clap::{Args, Subcommand, ValueEnum};
 use larder_assets::Scope;
-use larder_core::text::Span;
+use larder_core::text::{ByteSize, Span};
 
 use super::values::{self, KeyValue};
 
@@ -36,6 +36,45 @@ pub enum GcWhat {
     Trash,
     /// Assets that a retention rule of their bucket names, or whose own time is over.
     Retention,
+}
+
+/// Move what lies in one store to another, while everything is served.
+///
+/// Switch `store.backend` first and restart: new files go to the new store from then on, and this moves
+/// the others. It can be stopped and given again, and given the other way round. What it leaves in the
+/// old store stays there until `--cleanup`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Store that is left
+    #[arg(long, value_name = "STORE")]
+    pub from: String,
+    /// Store that is gone to
+    #[arg(long, value_name = "STORE")]
+    pub to: String,
+    /// Only this bucket
+    #[arg(long)]
+    pub bucket: Option<String>,
+    /// Only keys that begin with this
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Copies at a time (default: 16)
+    #[arg(long, value_name = "NUMBER")]
+    pub concurrency: Option<usize>,
+    /// Most bytes a second, such as 20MB (default: as fast as it goes)
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
+    pub rate: Option<ByteSize>,
+    /// Move nothing, but remove the copies that earlier moves left in the store that is left
+    #[arg(long)]
+    pub cleanup: bool,
+    /// With --cleanup: only copies that were left so long ago
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = values::span, requires = "cleanup")]
+    pub grace: Span,
+    /// With --cleanup: read the bytes in the other store in full before a copy of them is removed
+    #[arg(long, requires = "cleanup")]
+    pub verify: bool,
+    /// Only count
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Watch, retry and cancel jobs.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use larder_assets::{Action, Scope};
-use larder_core::text::{Span, parse_duration};
+use larder_core::text::{ByteSize, Span, parse_bytes, parse_duration};
 
 /// `NAME=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,11 @@ fn action(name: &str) -> Result<Action, String> {
         let known: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
         format!("\"{name}\" is no action; use some of {}", known.join(", "))
     })
+}
+
+/// Reads a size such as `20MB`.
+pub fn bytes(text: &str) -> Result<ByteSize, String> {
+    parse_bytes(text).map(ByteSize)
 }
 
 /// Reads a duration such as `24h`.

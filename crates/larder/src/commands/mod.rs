@@ -14,6 +14,7 @@ mod jobs;
 mod key;
 mod link;
 mod ls;
+mod migrate;
 mod place;
 mod preset;
 mod put;
@@ -71,6 +72,9 @@ pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Url(a) => context.ask(Opening::Reader, async |larder| link::run(context, larder, &a).await),
         Command::Stats(a) => {
             context.ask(Opening::Reader, async |larder| stats::run(context, larder, &a).await)
+        }
+        Command::Migrate(a) => {
+            context.ask(Opening::Reader, async |larder| migrate::run(context, larder, &a).await)
         }
         Command::Gc(a) => context.ask(Opening::Reader, async |larder| gc::run(context, larder, &a).await),
         Command::Adopt(a) => {

@@ -95,7 +95,7 @@ pub fn worker_options(config: &Config) -> WorkerOptions {
 /// What is wrong with the store's folder, if the server in front is to read it: it runs as another
 /// user, and the data directory lets nobody else in.
 fn unreachable_files(config: &Config) -> Option<String> {
-    if config.delivery.sendfile == Sendfile::Off || config.store.backend != StoreBackend::Local {
+    if config.delivery.sendfile == Sendfile::Off || config.root_of(config.store.backend).is_none() {
         return None;
     }
     let root = config.store_root().canonicalize().ok()?;

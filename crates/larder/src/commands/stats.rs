@@ -1,5 +1,6 @@
 //! `larder stats`: how much there is.
 
+use larder_assets::Statistics;
 use larder_core::text::display_bytes;
 use serde_json::to_value;
 
@@ -8,7 +9,37 @@ use crate::{
     backend::Backend,
     cli::Stats,
     failure::{Exit, Failure},
+    output::Output,
 };
+
+fn of_each_kind(output: &Output, statistics: &Statistics) -> Result<(), Failure> {
+    let mut types = output.table(["store", "type", "objects", "bytes"]).numbers([2, 3]);
+    let mut variants = output.table(["store", "preset", "status", "variants", "bytes"]).numbers([3, 4]);
+    for bucket in &statistics.buckets {
+        for of in &bucket.types {
+            types.row([
+                bucket.store.clone(),
+                of.content_type.clone(),
+                of.objects.to_string(),
+                display_bytes(of.bytes),
+            ]);
+        }
+        for of in &bucket.variants {
+            variants.row([
+                bucket.store.clone(),
+                of.preset.clone().unwrap_or_else(|| "-".to_owned()),
+                of.status.clone(),
+                of.variants.to_string(),
+                display_bytes(of.bytes),
+            ]);
+        }
+    }
+    for table in [types, variants].iter().filter(|table| !table.is_empty()) {
+        output.line("")?;
+        output.print_table(table, "")?;
+    }
+    output.line("")
+}
 
 /// Counts.
 pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Stats) -> Result<Exit, Failure> {
@@ -31,6 +62,10 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Stats) -> 
             ]);
         }
         output.print_table(&table, "there is no bucket")?;
+        // Of one bucket also what there is of each kind.
+        if bucket.is_some() {
+            of_each_kind(output, &statistics)?;
+        }
         output.line(format!(
             "{} objects, {}; variants {}",
             statistics.total_objects,

@@ -186,6 +186,7 @@ impl Config {
         if config.store.backend == StoreBackend::Local {
             config.follows("store.root", config.store_root().display().to_string(), "data_dir");
         }
+        config.look_beside(&overlay);
         config.notices.extend(overlay.notices(&config));
         config.check()?;
         Ok(config)
@@ -237,6 +238,33 @@ impl Config {
         Ok(())
     }
 
+    /// Finds out what stands beside the store that is selected: bytes that were not moved away from there are
+    /// read where they are. Names of other applications tell it too, as they did while it was selected. What
+    /// does not suffice or is wrong is no mistake here.
+    fn look_beside(&mut self, overlay: &Overlay<'_>) {
+        let as_if = |choice, backend| {
+            let mut other = self.clone();
+            (other.store.choice, other.store.backend) = (choice, backend);
+            overlay.apply_aliases(&mut other).is_ok().then_some(other)
+        };
+        match self.store.backend {
+            StoreBackend::S3 if self.store.root.is_none() => {
+                let other = as_if(StoreChoice::Local, StoreBackend::Local);
+                self.store.root = other.and_then(|other| other.store.root);
+            }
+            StoreBackend::Local | StoreBackend::Local2 => {
+                let bucket = |choice| {
+                    let mut other = as_if(choice, StoreBackend::S3)?;
+                    other.store.s3.bucket.as_ref()?;
+                    store::options(&mut other, overlay).ok()
+                };
+                let bucket = bucket(StoreChoice::S3).or_else(|| bucket(StoreChoice::Minio));
+                self.store.s3_options = bucket;
+            }
+            StoreBackend::S3 | StoreBackend::Memory => {}
+        }
+    }
+
     /// Notes a value that was not set but follows from others.
     fn follows(&mut self, path: &'static str, value: String, from: &str) {
         let is_set = self.origins.contains_key(path) && self.shown.get(path) == Some(&value);
@@ -280,9 +308,24 @@ impl Config {
         }
     }
 
-    /// Folder of the local store.
+    /// Folder of the local store that is the primary; of the first one if none is.
     pub fn store_root(&self) -> PathBuf {
+        let second =
+            self.root_of(StoreBackend::Local2).filter(|_| self.store.backend == StoreBackend::Local2);
+        second.unwrap_or_else(|| self.first_root())
+    }
+
+    fn first_root(&self) -> PathBuf {
         self.store.root.clone().unwrap_or_else(|| self.data_dir.join("media"))
+    }
+
+    /// Folder of a store, if it is one of files and configured.
+    pub fn root_of(&self, store: StoreBackend) -> Option<PathBuf> {
+        match store {
+            StoreBackend::Local => Some(self.first_root()),
+            StoreBackend::Local2 => self.store.second_root.clone(),
+            StoreBackend::S3 | StoreBackend::Memory => None,
+        }
     }
 
     /// Why the store is the one it is.
@@ -303,8 +346,32 @@ impl Config {
                 format!("s3 {}{folder} at {at}, region {}", options.bucket, options.region)
             }
             (StoreBackend::Memory, _) => "memory: everything is gone when this process ends".to_owned(),
-            _ => format!("local {}", self.store_root().display()),
+            _ => format!("{} {}", self.store.backend.name(), self.store_root().display()),
         }
+    }
+
+    fn check_stores(&self) -> Result<(), ConfigError> {
+        let Some(second) = &self.store.second_root else {
+            return match self.store.backend {
+                StoreBackend::Local2 => Err(ConfigError::new(
+                    "store.backend is local2, but store.second_root names no folder",
+                    "set store.second_root (LARDER_STORE__SECOND_ROOT) to the folder of that store",
+                )),
+                _ => Ok(()),
+            };
+        };
+        let first = self.first_root();
+        if second.starts_with(&first) || first.starts_with(second) {
+            return Err(ConfigError::new(
+                format!(
+                    "store.second_root {} and the store's folder {} overlap",
+                    second.display(),
+                    first.display()
+                ),
+                "name a folder that lies neither in the other nor around it",
+            ));
+        }
+        Ok(())
     }
 
     /// What holds only between settings.
@@ -324,6 +391,7 @@ impl Config {
                 ));
             }
         }
+        self.check_stores()?;
         if self.limits.signed_url_life.0 > self.limits.signed_url_life_max.0 {
             return Err(ConfigError::new(
                 "limits.signed_url_life is longer than limits.signed_url_life_max",
@@ -344,7 +412,7 @@ impl Config {
                 self.store.backend.name()
             ));
         }
-        if self.delivery.sendfile != Sendfile::Off && self.store.backend != StoreBackend::Local {
+        if self.delivery.sendfile != Sendfile::Off && self.root_of(self.store.backend).is_none() {
             self.notices.push(format!(
                 "delivery.sendfile has no effect, since the store is {} and there are no files to send",
                 self.store.backend.name()

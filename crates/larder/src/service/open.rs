@@ -9,7 +9,7 @@ use rustix::fs::{Access, access};
 
 use super::{
     secret, shipped,
-    store::{OpenStore, open_store},
+    store::{OpenStore, open_store, with_others},
 };
 use crate::{
     config::{Config, ConfigError, StoreBackend},
@@ -71,9 +71,9 @@ async fn assemble(
 ) -> Result<Larder, Failure> {
     let catalog = open_catalog(config, &ambient).await?;
     catalog.migrate().await.map_err(Fault::from)?;
-    let OpenStore { store, circuit } = store;
-    let settings = Settings { store_circuit: circuit, ..settings(config, &ambient)? };
-    let larder = Larder::open(settings, catalog, store, ambient).await?;
+    let stores = with_others(config, opening, store.store, &catalog, &ambient).await?;
+    let settings = Settings { store_circuit: store.circuit, ..settings(config, &ambient)? };
+    let larder = Larder::open(settings, catalog, stores, ambient).await?;
     let is_first = larder.presets().await?.is_empty();
     if opening == Opening::Server || is_first {
         shipped::declare(&larder, config).await?;
@@ -110,11 +110,10 @@ pub fn prepare_data_dir(config: &Config, opening: Opening) -> Result<(), Failure
     }
     create_private(dir)?;
     check_writable(config)?;
-    if config.store.backend == StoreBackend::Local {
-        let root = config.store_root();
-        std::fs::create_dir_all(&root).map_err(|error| Failure::file(&root, "created", error))?;
+    match config.root_of(config.store.backend) {
+        Some(root) => std::fs::create_dir_all(&root).map_err(|error| Failure::file(&root, "created", error)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Only the owner may look into the data directory: it holds the catalogue and the secret.
@@ -191,7 +190,6 @@ fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
     settings.upload_life = config.limits.upload_life.0;
     settings.idempotency_life = config.limits.idempotency_life.0;
     settings.batch_items_max = config.limits.batch_items;
-    config.store.backend.name().clone_into(&mut settings.store_name);
     settings.hot_cache_bytes = config.delivery.hot_cache.0;
     settings.isolator = std::env::current_exe().ok();
     settings.import = ImportSettings { allow_networks, ..ImportSettings::default() };

@@ -1,8 +1,10 @@
-//! The store that is configured, with everything around it.
+//! The stores that are configured, with everything around them.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
-use larder_core::{Ambient, Fault};
+use larder_assets::Stores;
+use larder_catalog::Catalog;
+use larder_core::{Ambient, Code, Fault};
 use larder_store::{
     BreakerLimits, BreakerStore, Circuit, LocalStore, MemoryStore, MeteredStore, S3Options, S3Store,
     SplitStore, Store,
@@ -14,6 +16,9 @@ use crate::{
     failure::Failure,
 };
 
+/// Time within which a bucket beside the primary store must answer at start, or it is left out.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 /// A store as the service uses it.
 pub struct OpenStore {
     /// The store.
@@ -22,25 +27,121 @@ pub struct OpenStore {
     pub circuit: Option<Circuit>,
 }
 
-/// Opens the store.
+/// Opens the primary store.
 ///
 /// # Errors
 /// The folder can't be used, or the bucket not reached or not worked with; the remedy says what to change.
 pub async fn open_store(config: &Config, opening: Opening, ambient: &Ambient) -> Result<OpenStore, Failure> {
     Ok(match (config.store.backend, &config.store.s3_options) {
         (StoreBackend::Memory, _) => at_hand("memory", MemoryStore::with_ambient(ambient.clone())),
-        (StoreBackend::S3, Some(options)) => {
-            let options = with_addresses(config, options);
-            let store = connect(&options, ambient).await?;
-            let (store, circuit) = guarded("s3", store, ambient);
-            let store = cached(config, opening, ("s3", &identity(&options)), store);
-            OpenStore { store: Arc::new(store), circuit: Some(circuit) }
-        }
-        _ => {
-            let store = LocalStore::open(config.store_root(), ambient.clone()).map_err(Fault::from)?;
-            at_hand("local", store)
-        }
+        (StoreBackend::S3, Some(options)) => open_bucket(config, opening, options, ambient).await?,
+        (backend, _) => open_folder(backend.name(), &config.store_root(), ambient)?,
     })
+}
+
+/// The primary store, and every other that is configured: what lies in one of them is read there until it
+/// is moved. One that can't be opened is left out with a notice, since most may not need it; what lies there
+/// is unavailable.
+///
+/// A bucket is asked for only if records name it, or if it was configured for Larder and this process may be
+/// the one that moves to it: a name that another application set must not make a process on the local disk
+/// wait for a network.
+///
+/// # Errors
+/// The catalogue's.
+pub async fn with_others(
+    config: &Config,
+    opening: Opening,
+    primary: Arc<dyn Store>,
+    catalog: &Catalog,
+    ambient: &Ambient,
+) -> Result<Stores, Failure> {
+    let backend = config.store.backend;
+    let mut stores = Stores::new(backend.name(), primary);
+    if backend == StoreBackend::Memory {
+        return Ok(stores);
+    }
+    for other in StoreBackend::ALL.iter().copied().filter(|other| *other != backend) {
+        let is_named = catalog.has_in_store(other.name()).await.map_err(Fault::from)?;
+        let opened = match (other, config.root_of(other)) {
+            (StoreBackend::S3, _) => {
+                let may_move = config.store.s3.bucket.is_some() && opening != Opening::Reader;
+                match &config.store.s3_options {
+                    Some(options) if is_named || may_move => {
+                        let opened = open_bucket(config, opening, options, ambient);
+                        tokio::time::timeout(ANSWERS_WITHIN, opened).await.unwrap_or_else(|_| Err(silent()))
+                    }
+                    None if is_named => {
+                        tracing::warn!(
+                            store = other.name(),
+                            "records name a store that is not configured; what lies there is not served"
+                        );
+                        continue;
+                    }
+                    _ => continue,
+                }
+            }
+            (_, Some(root)) => {
+                // A folder that records name is never made: its disk may not be there yet, and an empty
+                // folder would say that the bytes are gone. Nor is one that nobody asked for.
+                let is_asked_for =
+                    other == StoreBackend::Local2 || config.origins.contains_key("store.root");
+                if !root.exists() && !is_named {
+                    match is_asked_for {
+                        true => make_folder(&root).and_then(|()| open_folder(other.name(), &root, ambient)),
+                        false => continue,
+                    }
+                } else {
+                    find_folder(&root).and_then(|()| open_folder(other.name(), &root, ambient))
+                }
+            }
+            _ => continue,
+        };
+        match opened {
+            Ok(opened) => stores = stores.with(other.name(), opened.store),
+            Err(failure) => {
+                tracing::warn!(
+                    store = other.name(),
+                    cause = failure.cause,
+                    "a store can't be opened; what lies there is not served before a restart that can"
+                );
+            }
+        }
+    }
+    Ok(stores)
+}
+
+fn silent() -> Failure {
+    let seconds = ANSWERS_WITHIN.as_secs();
+    Fault::new(Code::BackendUnavailable, format!("the bucket did not answer within {seconds} s"))
+        .remedy("restart when it does")
+        .into()
+}
+
+fn make_folder(root: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(root).map_err(|error| Failure::file(root, "created", error))
+}
+
+fn find_folder(root: &Path) -> Result<(), Failure> {
+    std::fs::metadata(root).map(drop).map_err(|error| Failure::file(root, "opened", error))
+}
+
+fn open_folder(name: &'static str, root: &Path, ambient: &Ambient) -> Result<OpenStore, Failure> {
+    let store = LocalStore::open(root, ambient.clone()).map_err(Fault::from)?;
+    Ok(at_hand(name, store))
+}
+
+async fn open_bucket(
+    config: &Config,
+    opening: Opening,
+    options: &S3Options,
+    ambient: &Ambient,
+) -> Result<OpenStore, Failure> {
+    let options = with_addresses(config, options);
+    let store = connect(&options, ambient).await?;
+    let (store, circuit) = guarded("s3", store, ambient);
+    let store = cached(config, opening, ("s3", &identity(&options)), store);
+    Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit) })
 }
 
 fn at_hand(name: &'static str, store: impl Store) -> OpenStore {

@@ -18,8 +18,8 @@ const QUEUE_AGE_MAX: Duration = Duration::from_secs(300);
 pub fn look_at(config: &Config) -> Section {
     let mut section = Section::new("machine");
     section.add("data", room(&config.data_dir));
-    if config.store.backend == StoreBackend::Local {
-        section.add("media", room(&config.store_root()));
+    if let Some(root) = config.root_of(config.store.backend) {
+        section.add("media", room(&root));
     }
     section
 }

@@ -53,7 +53,7 @@ impl Belongs {
         let s3 = backend == StoreBackend::S3;
         match self {
             Self::Always => true,
-            Self::Local => backend == StoreBackend::Local,
+            Self::Local => matches!(backend, StoreBackend::Local | StoreBackend::Local2),
             Self::S3 => s3,
             Self::Aws => s3 && choice != StoreChoice::Minio,
             Self::Minio => s3 && matches!(choice, StoreChoice::Auto | StoreChoice::Minio),

@@ -29,13 +29,18 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         path: "store.backend", kind: Kind::Choice(STORES), default: Some("auto"),
         aliases: &[foreign("MEDIA_STORAGE_BACKEND", SWITCH), USE_LOCAL_STORAGE],
-        doc: "Where bytes lie: on the local disk, in an S3 bucket (`minio` and `tigris` are S3 stores that need less said), or in the memory of the process (for tests). `auto` takes S3 if credentials for it are there, else the local disk.",
+        doc: "Where new bytes go: to the local disk, to a second folder (`local2`, in `store.second_root`), to an S3 bucket (`minio` and `tigris` are S3 stores that need less said), or to the memory of the process (for tests). `auto` takes S3 if credentials for it are there, else the local disk. What lies in another store that is configured is read where it is; `larder migrate` moves it.",
         set: |config, raw| raw.read_into(&mut config.store.choice),
     },
     Setting {
         path: "store.root", kind: Kind::Path, default: None, aliases: &[foreign("MEDIA_ROOT", "Django").of(Belongs::Local)],
         doc: "Folder of the local store, one sub-folder a bucket; `<data_dir>/media` unless set.",
         set: |config, raw| raw.read_into(&mut config.store.root),
+    },
+    Setting {
+        path: "store.second_root", kind: Kind::Path, default: None, aliases: &[],
+        doc: "Folder of a second local store, called `local2`, to move to another disk: `larder migrate --from local --to local2`, after `store.backend` was switched.",
+        set: |config, raw| raw.read_into(&mut config.store.second_root),
     },
     Setting {
         path: "store.public_url", kind: Kind::Url, default: None,

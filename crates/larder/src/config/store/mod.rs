@@ -17,7 +17,7 @@ pub use self::{bucket::options, selection::Selection};
 use super::raw::{FromRaw, Raw, Secret};
 
 /// The words of `store.backend`.
-pub const STORES: &[&str] = &["auto", "local", "s3", "minio", "tigris", "memory"];
+pub const STORES: &[&str] = &["auto", "local", "local2", "s3", "minio", "tigris", "memory"];
 
 /// Where bytes lie.
 #[derive(Debug, Clone)]
@@ -30,11 +30,14 @@ pub struct StoreConfig {
     pub reason: String,
     /// Folder of the local store; none means `media` in the data directory.
     pub root: Option<PathBuf>,
+    /// Folder of a second local store, if there is one.
+    pub second_root: Option<PathBuf>,
     /// The bucket's address for the public.
     pub public_url: Option<Url>,
     /// What is set of an S3 bucket.
     pub s3: S3Config,
-    /// How the bucket is reached, and by whom; there if `backend` is `S3`.
+    /// How the bucket is reached, and by whom; there if `backend` is `S3`, and beside a local store if
+    /// enough is set to read there what was not moved away.
     pub s3_options: Option<S3Options>,
 }
 
@@ -45,6 +48,8 @@ pub enum StoreChoice {
     Auto,
     /// The local disk.
     Local,
+    /// A second folder.
+    Local2,
     /// An S3 bucket.
     S3,
     /// An S3 bucket of MinIO or a server like it, set by names of its own.
@@ -60,6 +65,8 @@ pub enum StoreChoice {
 pub enum StoreBackend {
     /// Files on the local disk.
     Local,
+    /// Files in a second folder, on another disk.
+    Local2,
     /// Objects of an S3 bucket.
     S3,
     /// The memory of this process, for tests: everything is gone at its end.
@@ -67,10 +74,14 @@ pub enum StoreBackend {
 }
 
 impl StoreBackend {
+    /// Every kind.
+    pub const ALL: &[Self] = &[Self::Local, Self::Local2, Self::S3, Self::Memory];
+
     /// Its name, in records and figures too.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Local2 => "local2",
             Self::S3 => "s3",
             Self::Memory => "memory",
         }
@@ -173,6 +184,7 @@ impl StoreConfig {
             backend: StoreBackend::Local,
             reason: String::new(),
             root: None,
+            second_root: None,
             public_url: None,
             s3,
             s3_options: None,
@@ -193,7 +205,7 @@ fn word<T: Copy>(raw: &Raw, what: &str, words: &[(&str, T)]) -> Result<T, String
 
 impl FromRaw for StoreChoice {
     fn from_raw(raw: &Raw) -> Result<Self, String> {
-        let all = [Self::Auto, Self::Local, Self::S3, Self::Minio, Self::Tigris, Self::Memory];
+        let all = [Self::Auto, Self::Local, Self::Local2, Self::S3, Self::Minio, Self::Tigris, Self::Memory];
         let words: Vec<(&str, Self)> = STORES.iter().copied().zip(all).collect();
         word(raw, "store", &words)
     }

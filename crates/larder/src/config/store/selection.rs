@@ -38,6 +38,7 @@ impl Selection {
         let backend = match config.store.choice {
             StoreChoice::Auto => return detect(config, overlay),
             StoreChoice::Local => StoreBackend::Local,
+            StoreChoice::Local2 => StoreBackend::Local2,
             StoreChoice::Memory => StoreBackend::Memory,
             StoreChoice::S3 | StoreChoice::Minio | StoreChoice::Tigris => StoreBackend::S3,
         };

@@ -1,0 +1,206 @@
+//! Copying bytes from store to store: streamed, hashed on the way, all or nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use larder_catalog::Class;
+use larder_core::{Code, Fault};
+use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Store};
+use sha2::{Digest, Sha256};
+
+use super::{item::Item, rate::Rate};
+use crate::larder::{Larder, place};
+
+/// Where a copy came to lie.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) place: Place,
+    pub(super) fingerprint: String,
+    /// Whether these bytes lay there already: an earlier move was cut off behind them, or they were never
+    /// removed.
+    pub(super) adopted: bool,
+}
+
+/// How a copy ended that is no failure.
+#[derive(Debug)]
+pub(super) enum Copied {
+    To(Landed),
+    /// The bytes are not where, or what, the record said: it has to be read again.
+    Outdated,
+}
+
+impl Larder {
+    /// Copies the bytes of an item into another store. Nothing that lies there is overwritten, and when
+    /// this returns the copy is durable, has the digest that the record says, and was looked at again.
+    pub(super) async fn copy_item(
+        &self,
+        item: &Item,
+        to: &str,
+        rate: Option<&Arc<Rate>>,
+    ) -> Result<Copied, Fault> {
+        let (natural, escaped) = item.targets(self).await?;
+        match self.copy_to(item, to, natural, rate).await? {
+            Some(copied) => Ok(copied),
+            None => {
+                // The file system can't give the place: `a` beside `a/b`.
+                let blocked = || Fault::internal(format!("the place {} is blocked in {to}", item.at()));
+                let escaped = escaped.ok_or_else(blocked)?;
+                self.announce_copy(item, to, &escaped).await?;
+                self.copy_to(item, to, escaped, rate).await?.ok_or_else(blocked)
+            }
+        }
+    }
+
+    /// Copies to one place; `None` if the store can't give it.
+    async fn copy_to(
+        &self,
+        item: &Item,
+        to: &str,
+        at: Place,
+        rate: Option<&Arc<Rate>>,
+    ) -> Result<Option<Copied>, Fault> {
+        let target = self.store(to)?;
+        let options = PutOptions {
+            attributes: item.attributes(),
+            condition: Condition::IfAbsent,
+            size_hint: Some(item.size_bytes()),
+        };
+        let Some(body) = self.source_of(item, rate).await? else { return Ok(Some(Copied::Outdated)) };
+        // Readers will compare with what the store says of the bytes when it is asked again.
+        let (put, now, adopted) = match target.put(&at, body, options).await {
+            Ok(put) => match target.stat(&at).await {
+                // Another move took it back meanwhile.
+                Err(larder_store::Error::NotFound { .. }) => (put.fingerprint, None, false),
+                now => (put.fingerprint, Some(now?), false),
+            },
+            Err(larder_store::Error::Precondition { .. }) => match self.holds(target, &at, item).await? {
+                // Whoever put it may have died before it was durable.
+                Some(found) => (found, target.settle(&at).await?, true),
+                None => return self.occupied(item, to, &at).await.map(Some),
+            },
+            Err(larder_store::Error::Blocked { .. }) => return Ok(None),
+            Err(larder_store::Error::Body(source)) => return Err(broken_off(source)),
+            Err(error) => return Err(error.into()),
+        };
+        match now.filter(|now| now.fingerprint == put) {
+            Some(now) => {
+                let fingerprint = now.fingerprint.to_string();
+                Ok(Some(Copied::To(Landed { place: at, fingerprint, adopted })))
+            }
+            None => self.occupied(item, to, &at).await.map(Some),
+        }
+    }
+
+    /// Notes that a copy of an item is on its way. What lies there with other bytes, and is known as ours,
+    /// goes first: the copy of a former version, of which a move was cut off.
+    pub(super) async fn announce_copy(&self, item: &Item, to: &str, at: &Place) -> Result<(), Fault> {
+        let Some(copy) = item.copy_at(to, at) else { return Ok(()) };
+        for _ in 0..2 {
+            let note = copy.clone();
+            let noted = self
+                .catalog()
+                .commit(Class::Durable, move |tx| Box::pin(async move { tx.note_coming(&note).await }));
+            if noted.await? {
+                return Ok(());
+            }
+            match self.catalog().spare_copy(to, at.as_str()).await? {
+                Some(former) if former.sha256 != copy.sha256 => drop(self.remove_spare(&former).await?),
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of an item as a stream that fails at its end unless they are those of the record; `None`
+    /// if they are not there (any more).
+    async fn source_of(&self, item: &Item, rate: Option<&Arc<Rate>>) -> Result<Option<ByteStream>, Fault> {
+        let store = self.store(item.store())?;
+        let opened = match store.open(&place(item.at())?, OpenOptions::default()).await {
+            Err(larder_store::Error::NotFound { .. }) => return Ok(None),
+            opened => opened?.exact(),
+        };
+        if item.fingerprint().is_some_and(|expected| opened.stat.fingerprint.as_str() != expected) {
+            return Ok(None);
+        }
+        let body = opened.body.into_stream();
+        let body = match rate.cloned() {
+            None => body,
+            Some(rate) => body
+                .and_then(move |chunk| {
+                    let rate = rate.clone();
+                    async move {
+                        rate.pass(chunk.len()).await;
+                        Ok(chunk)
+                    }
+                })
+                .boxed(),
+        };
+        Ok(Some(verified(body, item.sha256().to_owned(), item.name())))
+    }
+
+    /// The fingerprint of what lies at a place, if it is the bytes of an item by their digest.
+    async fn holds(
+        &self,
+        store: &Arc<dyn Store>,
+        at: &Place,
+        item: &Item,
+    ) -> Result<Option<Fingerprint>, Fault> {
+        let opened = match store.open(at, OpenOptions::default()).await {
+            Err(larder_store::Error::NotFound { .. }) => return Ok(None),
+            opened => opened?.exact(),
+        };
+        let same =
+            opened.stat.size_bytes == item.size_bytes() && self.digest(opened.body).await? == item.sha256();
+        Ok(same.then_some(opened.stat.fingerprint))
+    }
+
+    /// Other bytes lie at the target: those of a newer version that went there meanwhile, or a stranger's.
+    async fn occupied(&self, item: &Item, to: &str, at: &Place) -> Result<Copied, Fault> {
+        let now = item.again(self).await?;
+        let same = now.is_some_and(|now| {
+            (now.at(), now.sha256(), now.fingerprint()) == (item.at(), item.sha256(), item.fingerprint())
+        });
+        if !same {
+            return Ok(Copied::Outdated);
+        }
+        Err(Fault::new(Code::Conflict, format!("another file lies at {at} in {to}, which is left alone"))
+            .remedy("move that file away, then run it again"))
+    }
+}
+
+/// Passes a body through and fails at its end if its digest is another one. The put that reads it then
+/// leaves nothing.
+fn verified(body: ByteStream, expected: String, name: String) -> ByteStream {
+    let state = Some((body, Sha256::new(), expected, name));
+    stream::try_unfold(state, |state| async move {
+        let Some((mut body, mut hasher, expected, name)) = state else { return Ok(None) };
+        match body.try_next().await? {
+            Some(chunk) => {
+                hasher.update(&chunk);
+                Ok(Some((chunk, Some((body, hasher, expected, name)))))
+            }
+            None if hex::encode(hasher.finalize()) == expected => Ok(None),
+            None => {
+                let detail = format!("the stored bytes of {name} are not those of its record");
+                let fault = Fault::new(Code::StoredBytesCorrupt, detail)
+                    .remedy("restore them from a backup, or put them again");
+                Err::<Option<(Bytes, _)>, _>(fault.into())
+            }
+        }
+    })
+    .boxed()
+}
+
+/// A fault that the source raised comes back out of the target's put unchanged.
+fn broken_off(source: Box<dyn std::error::Error + Send + Sync>) -> Fault {
+    match source.downcast::<Fault>() {
+        Ok(fault) => *fault,
+        Err(source) => match source.downcast::<larder_store::Error>() {
+            Ok(error) => (*error).into(),
+            Err(source) => {
+                Fault::new(Code::BackendUnavailable, "the stored bytes could not be read").caused_by(source)
+            }
+        },
+    }
+}

@@ -1,0 +1,177 @@
+//! One thing that moves: an original, one in the trash, or a variant.
+
+use larder_catalog::{AssetRecord, SpareCopy, VariantRecord};
+use larder_core::{BucketName, Fault, FileType, ObjectKey};
+use larder_image::Format;
+use larder_store::{Attributes, Place};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    larder::{Larder, place},
+    variants::variant_place,
+};
+
+/// A kind of thing that moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moved {
+    /// The bytes of an asset.
+    Original,
+    /// The bytes of a deleted asset, in the trash.
+    Deleted,
+    /// The bytes of a variant.
+    Variant,
+}
+
+/// The record of a thing that moves, as it was read.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    Asset(Box<AssetRecord>),
+    /// With its asset, while there is one.
+    Variant(Box<VariantRecord>, Option<Box<AssetRecord>>),
+}
+
+impl Item {
+    pub(super) fn kind(&self) -> Moved {
+        match self {
+            Self::Asset(asset) if asset.deleted_at.is_some() => Moved::Deleted,
+            Self::Asset(_) => Moved::Original,
+            Self::Variant(..) => Moved::Variant,
+        }
+    }
+
+    /// Where its bytes lie in its store.
+    pub(super) fn at(&self) -> &str {
+        match self {
+            Self::Asset(asset) => asset.trash_place.as_deref().unwrap_or(&asset.place),
+            Self::Variant(variant, _) => &variant.place,
+        }
+    }
+
+    pub(super) fn store(&self) -> &str {
+        match self {
+            Self::Asset(asset) => &asset.store,
+            Self::Variant(variant, _) => &variant.store,
+        }
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Asset(asset) => asset.size_bytes,
+            Self::Variant(variant, _) => variant.size_bytes,
+        }
+    }
+
+    pub(super) fn sha256(&self) -> &str {
+        match self {
+            Self::Asset(asset) => &asset.sha256,
+            Self::Variant(variant, _) => &variant.sha256,
+        }
+    }
+
+    /// The fingerprint that the opened bytes have to have. The trash of some stores changes it; there the
+    /// digest alone decides.
+    pub(super) fn fingerprint(&self) -> Option<&str> {
+        match self {
+            Self::Asset(asset) if asset.deleted_at.is_some() => None,
+            Self::Asset(asset) => Some(&asset.fingerprint),
+            Self::Variant(variant, _) => Some(&variant.fingerprint),
+        }
+    }
+
+    pub(super) fn bucket(&self) -> Option<&BucketName> {
+        match self {
+            Self::Asset(asset) => Some(&asset.bucket),
+            Self::Variant(_, asset) => asset.as_ref().map(|asset| &asset.bucket),
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::Asset(asset) => Some(&asset.key),
+            Self::Variant(_, asset) => asset.as_ref().map(|asset| &asset.key),
+        }
+    }
+
+    pub(super) fn attributes(&self) -> Attributes {
+        let content_type = match self {
+            Self::Asset(asset) => &asset.content_type,
+            Self::Variant(variant, _) => &variant.content_type,
+        };
+        Attributes { content_type: Some(content_type.clone()), ..Attributes::default() }
+    }
+
+    /// What people are told of it.
+    pub(super) fn name(&self) -> String {
+        match (self.bucket(), self.key()) {
+            (Some(bucket), Some(key)) => match self {
+                Self::Asset(_) => format!("{bucket}/{key}"),
+                Self::Variant(variant, _) => format!("{bucket}/{key} ({})", variant.recipe),
+            },
+            _ => self.at().to_owned(),
+        }
+    }
+
+    /// What is noted of its bytes at a place of a store. Nothing can be noted of a variant without its
+    /// asset: it is an orphan, which goes with the next collection.
+    pub(super) fn copy_at(&self, store: &str, at: &Place) -> Option<SpareCopy> {
+        let left = self.left()?;
+        Some(SpareCopy { store: store.to_owned(), place: at.to_string(), fingerprint: String::new(), ..left })
+    }
+
+    /// What it leaves where it lies.
+    pub(super) fn left(&self) -> Option<SpareCopy> {
+        match self {
+            Self::Asset(asset) => Some(SpareCopy::left_by(asset)),
+            Self::Variant(variant, asset) => {
+                let asset = asset.as_ref()?;
+                Some(SpareCopy::left_by_variant(variant, &asset.bucket, &asset.key))
+            }
+        }
+    }
+
+    /// Where it goes in another store: the same place, since links of others may name it; and where it goes
+    /// if the store can't give that.
+    pub(super) async fn targets(&self, larder: &Larder) -> Result<(Place, Option<Place>), Fault> {
+        let natural = place(self.at())?;
+        let escaped = match self {
+            Self::Asset(asset) if asset.deleted_at.is_none() => {
+                let bucket = larder.bucket(&asset.bucket).await?;
+                Some(Place::escaped(bucket.prefix(), &asset.key))
+            }
+            Self::Variant(variant, Some(asset)) => {
+                let bucket = larder.bucket(&asset.bucket).await?;
+                let format = FileType::of_content_type(&variant.content_type)
+                    .and_then(|known| Format::named(known.name));
+                match format {
+                    Some(format) => Some(variant_place(&bucket, asset, &variant.recipe_digest, format)?.1),
+                    None => None,
+                }
+            }
+            _ => None,
+        };
+        Ok((natural, escaped.filter(|escaped| escaped.as_str() != self.at())))
+    }
+
+    /// The record as it is now, if it still lies in the store that it lay in.
+    pub(super) async fn again(&self, larder: &Larder) -> Result<Option<Self>, Fault> {
+        Ok(match self {
+            Self::Asset(asset) => larder
+                .catalog()
+                .asset(asset.id)
+                .await?
+                .filter(|now| now.store == asset.store)
+                .map(|now| Self::Asset(Box::new(now))),
+            Self::Variant(variant, _) => {
+                let now = larder.catalog().variant(variant.id).await?;
+                match now.filter(|now| now.store == variant.store && !now.place.is_empty()) {
+                    Some(now) => {
+                        let asset = larder.catalog().asset(now.asset_id).await?;
+                        Some(Self::Variant(Box::new(now), asset.map(Box::new)))
+                    }
+                    None => None,
+                }
+            }
+        })
+    }
+}

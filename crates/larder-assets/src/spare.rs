@@ -1,0 +1,144 @@
+//! Spare copies: bytes that no record names, beside those that one does.
+//!
+//! They come from moves between stores, and are removed when nothing they are copies of is there any
+//! more, when a move was cut off, or when somebody asks for what was left. None is removed unless no
+//! record names its place and it is certainly ours: by the fingerprint that was noted, or by digest.
+
+use larder_catalog::{Class, CopyState, SpareCopy};
+use larder_core::{AssetId, Code, Fault};
+use larder_store::{OpenOptions, Place};
+
+use crate::{
+    commit::Held,
+    fail_point,
+    larder::{Larder, place},
+};
+
+/// What became of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// Its bytes are gone.
+    Removed,
+    /// There were none (any more).
+    Gone,
+    /// A record names its place again: they are no spare ones.
+    Named,
+    /// Other bytes lie there, which are not ours.
+    Foreign,
+}
+
+impl Larder {
+    /// Removes a copy that is void, or that has been on its way for too long.
+    pub(crate) async fn remove_spare(&self, copy: &SpareCopy) -> Result<Dropped, Fault> {
+        // Variants are written without a turn.
+        if copy.variant_id.is_some() {
+            return self.drop_copy(copy, None).await;
+        }
+        let held = self.hold(&copy.bucket, &copy.key).await?;
+        let outcome = self.drop_copy(copy, Some(&held)).await;
+        self.release(&held).await;
+        outcome
+    }
+
+    /// Removes what became void with a change of an asset. What fails is removed by the next sweep.
+    pub(crate) async fn remove_void_copies(&self, asset: AssetId) {
+        for copy in self.void_copies_of(asset).await {
+            told(self.remove_spare(&copy).await, &copy);
+        }
+    }
+
+    /// Removes what became void with the removal of variants. What fails is removed by the next sweep.
+    pub(crate) async fn remove_void_variants(&self, asset: AssetId) {
+        for copy in self.void_copies_of(asset).await.into_iter().filter(|copy| copy.variant_id.is_some()) {
+            told(self.drop_copy(&copy, None).await, &copy);
+        }
+    }
+
+    async fn void_copies_of(&self, asset: AssetId) -> Vec<SpareCopy> {
+        match self.catalog().spare_copies_of(asset).await {
+            Ok(copies) => copies.into_iter().filter(|copy| copy.state == CopyState::Void).collect(),
+            Err(error) => {
+                tracing::warn!(%asset, %error, "an asset's former copies were not looked for; the sweep will");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Removes the bytes at a place if they are a spare copy, and says whether the place is free now. For
+    /// those who hold the turn of the key, and are about to write there.
+    pub(crate) async fn remove_if_spare(&self, store: &str, at: &Place) -> Result<bool, Fault> {
+        let Some(copy) = self.catalog().spare_copy(store, at.as_str()).await? else { return Ok(false) };
+        Ok(matches!(self.drop_copy(&copy, None).await?, Dropped::Removed | Dropped::Gone))
+    }
+
+    /// Removes the bytes of a copy, if they are ours and no record names their place, and its note.
+    pub(crate) async fn drop_copy(&self, copy: &SpareCopy, held: Option<&Held>) -> Result<Dropped, Fault> {
+        let dropped = match self.is_named(copy).await? {
+            true => Dropped::Named,
+            false => self.remove_ours(copy, held).await?,
+        };
+        if dropped == Dropped::Foreign {
+            tracing::warn!(
+                store = copy.store,
+                place = copy.place,
+                "other bytes lie where a copy was; they stay"
+            );
+        }
+        fail_point::reached("cleanup.removed");
+        let (copy, fence) = (copy.clone(), held.map(|held| (**held).clone()));
+        let forgotten = self.catalog().commit(Class::Durable, move |tx| {
+            Box::pin(async move {
+                if let Some(fence) = fence {
+                    tx.confirm_place(&fence).await?;
+                }
+                tx.forget_copy(&copy).await
+            })
+        });
+        forgotten.await?;
+        Ok(dropped)
+    }
+
+    async fn remove_ours(&self, copy: &SpareCopy, held: Option<&Held>) -> Result<Dropped, Fault> {
+        let (store, at) = (self.store(&copy.store)?, place(&copy.place)?);
+        let opened = match store.open(&at, OpenOptions::default()).await {
+            Err(larder_store::Error::NotFound { .. }) => return Ok(Dropped::Gone),
+            opened => opened?.exact(),
+        };
+        // On its way, or written again by a move that was cut off: only the bytes themselves tell.
+        let ours = opened.stat.fingerprint.as_str() == copy.fingerprint
+            || self.digest(opened.body).await? == copy.sha256;
+        if !ours {
+            return Ok(Dropped::Foreign);
+        }
+        if let Some(held) = held {
+            held.may_move()?;
+        }
+        store.remove(&at).await?;
+        Ok(Dropped::Removed)
+    }
+
+    /// Whether a record says that its bytes lie where a copy does.
+    async fn is_named(&self, copy: &SpareCopy) -> Result<bool, Fault> {
+        let at_place = self.catalog().assets_at_place(&copy.store, &copy.place).await?;
+        if at_place.iter().any(|asset| asset.deleted_at.is_none()) {
+            return Ok(true);
+        }
+        let asset = self.catalog().asset(copy.asset_id).await?;
+        let in_trash = asset.is_some_and(|asset| {
+            asset.store == copy.store && asset.trash_place.as_deref() == Some(copy.place.as_str())
+        });
+        Ok(in_trash || !self.catalog().variants_at_place(&copy.store, &copy.place).await?.is_empty())
+    }
+}
+
+fn told(outcome: Result<Dropped, Fault>, copy: &SpareCopy) {
+    match outcome {
+        Ok(_) => {}
+        Err(fault) if fault.code == Code::Conflict => {
+            tracing::debug!(store = copy.store, place = copy.place, %fault, "a former copy is left to the sweep");
+        }
+        Err(fault) => {
+            tracing::warn!(store = copy.store, place = copy.place, %fault, "a former copy could not be removed; the next sweep tries again");
+        }
+    }
+}

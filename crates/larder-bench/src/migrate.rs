@@ -1,0 +1,209 @@
+//! Moving everything from store to store, beside a plain copy of the same files by the same client.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use larder_assets::{Larder, MigrateOptions, Secrets, Settings, Stores, migrate::CONCURRENCY};
+use larder_catalog::{AssetRecord, AssetStatus, Catalog, Class, Target};
+use larder_core::{Ambient, AssetId, BucketName, ObjectKey};
+use larder_store::{LocalStore, OpenOptions, Place, PutOptions, Store, StoreExt};
+use md5::Md5;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::report::table;
+use crate::stats::Spread;
+use crate::{Bench, Options, cache_folder, cpu};
+
+pub const BENCH: Bench = Bench { name: "migrate", doc: "moving between stores, beside a plain copy", run };
+
+const OBJECTS: usize = 20_000;
+const OBJECT_BYTES: usize = 20_000;
+
+/// What a move is to reach of the rate of a plain copy.
+const GOAL: f64 = 0.8;
+
+/// Records stored in one transaction while the objects are made.
+const BATCH: usize = 500;
+
+fn run(options: &Options) -> Result<String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(options))
+}
+
+async fn measure(options: &Options) -> Result<String> {
+    let folder = TempDir::new_in(cache_folder("migrate")?)?;
+    let ambient = Ambient::system();
+    let store = |name: &str| -> Result<Arc<dyn Store>> {
+        let root = folder.path().join(name);
+        std::fs::create_dir_all(&root)?;
+        Ok(Arc::new(LocalStore::open(root, ambient.clone())?))
+    };
+    let (one, two) = (store("one")?, store("two")?);
+    let stores = Stores::new("one", one.clone()).with("two", two.clone());
+    let larder = open(folder.path(), stores, &ambient).await?;
+    let places = fill(&larder, &one).await?;
+
+    let (mut copies, mut moves, mut ratios, mut cpus) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..options.pairs {
+        let (from, to, source) = if pair % 2 == 0 { ("one", "two", &one) } else { ("two", "one", &two) };
+        let third = store(&format!("copy-{pair}"))?;
+        let began = (Instant::now(), cpu::own_seconds());
+        copy(source, &third, &places).await?;
+        let copied = (began.0.elapsed().as_secs_f64(), cpu::own_seconds() - began.1);
+        drop(third);
+        std::fs::remove_dir_all(folder.path().join(format!("copy-{pair}")))?;
+
+        let began = (Instant::now(), cpu::own_seconds());
+        let report = larder.migrate(&migration(from, to, false), &|_| Ok(())).await?;
+        let moved = (began.0.elapsed().as_secs_f64(), cpu::own_seconds() - began.1);
+        ensure!(report.originals.objects as usize == OBJECTS && report.failed() == 0, "{report:?}");
+        larder.migrate(&migration(from, to, true), &|_| Ok(())).await?;
+
+        copies.push(OBJECTS as f64 / copied.0);
+        moves.push(OBJECTS as f64 / moved.0);
+        ratios.push(copied.0 / moved.0);
+        cpus.push(moved.1 / copied.1);
+    }
+    let rows = [
+        ("plain copy, objects per second", Spread::of(copies).text(0)),
+        ("`larder migrate`, objects per second", Spread::of(moves).text(0)),
+        ("rate of the move / rate of the copy", Spread::of(ratios).text(2)),
+        ("CPU of the move / CPU of the copy", Spread::of(cpus).text(2)),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(what, figure)| vec![what.to_owned(), figure]).collect();
+    Ok(format!(
+        "{OBJECTS} objects of {OBJECT_BYTES} bytes between two folders of one disk, {CONCURRENCY} at a time, {} runs by \
+         turns, each file synced by both; goal: at least {GOAL} of the plain copy. The copy reads and writes through \
+         the same store; the move hashes, looks at each copy again, and records it.\n\n{}",
+        options.pairs,
+        table(&["figure", "median (range)"], &rows)
+    ))
+}
+
+async fn open(folder: &Path, stores: Stores, ambient: &Ambient) -> Result<Larder> {
+    let target = Target::Sqlite { catalog: folder.join("catalog.db"), state: folder.join("state.db") };
+    let catalog = Catalog::open(&target, ambient.clone()).await?;
+    catalog.migrate().await?;
+    let secrets = Secrets::new(*b"a secret of a bench").map_err(anyhow::Error::msg)?;
+    let settings = Settings::new(secrets);
+    let larder = Larder::open(settings, catalog, stores, ambient.clone()).await?;
+    larder.put_bucket(&bucket()?, serde_json::from_value(json!({ "presets": [] }))?).await?;
+    Ok(larder)
+}
+
+fn bucket() -> Result<BucketName> {
+    Ok("bench".parse()?)
+}
+
+fn migration(from: &str, to: &str, cleanup: bool) -> MigrateOptions {
+    MigrateOptions {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        bucket: None,
+        prefix: None,
+        concurrency: None,
+        rate_bytes: None,
+        cleanup,
+        grace: Some(larder_core::text::Span::seconds(0)),
+        verify: false,
+        dry_run: false,
+    }
+}
+
+/// Puts the objects and stores their records.
+async fn fill(larder: &Larder, store: &Arc<dyn Store>) -> Result<Vec<Place>> {
+    let mut places = Vec::with_capacity(OBJECTS);
+    let numbers: Vec<usize> = (0..OBJECTS).collect();
+    for batch in numbers.chunks(BATCH) {
+        let records: Vec<AssetRecord> = stream::iter(batch.iter().copied())
+            .map(|number| object(larder, store, number))
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        for record in &records {
+            places.push(record.place.parse().context("a place")?);
+        }
+        larder
+            .catalog()
+            .commit(Class::Durable, move |tx| {
+                Box::pin(async move {
+                    for record in &records {
+                        tx.insert_asset(record).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+    }
+    Ok(places)
+}
+
+async fn object(larder: &Larder, store: &Arc<dyn Store>, number: usize) -> Result<AssetRecord> {
+    let key: ObjectKey = format!("{:03}/{number:05}.bin", number / 100).parse()?;
+    let place = Place::of_key("bench", &key);
+    // No two are alike, and none can be packed.
+    let mut bytes = Vec::with_capacity(OBJECT_BYTES + 32);
+    let mut block = Sha256::digest(number.to_le_bytes());
+    while bytes.len() < OBJECT_BYTES {
+        bytes.extend_from_slice(&block);
+        block = Sha256::digest(block);
+    }
+    bytes.truncate(OBJECT_BYTES);
+    let (sha256, md5) = (hex::encode(Sha256::digest(&bytes)), hex::encode(Md5::digest(&bytes)));
+    let stat = store.put_bytes(&place, bytes, PutOptions::default()).await?;
+    let now = larder.ambient().now();
+    Ok(AssetRecord {
+        id: AssetId::new(larder.ambient()),
+        bucket: bucket()?,
+        key,
+        version: 1,
+        status: AssetStatus::Ready,
+        store: "one".to_owned(),
+        place: place.to_string(),
+        fingerprint: stat.fingerprint.to_string(),
+        size_bytes: OBJECT_BYTES as u64,
+        sha256,
+        md5,
+        content_type: "application/octet-stream".to_owned(),
+        original_filename: None,
+        owner: None,
+        metadata: json!({}),
+        tags: Vec::new(),
+        width_px: None,
+        height_px: None,
+        frames: None,
+        has_gps: false,
+        description: None,
+        perceptual_hash: None,
+        created_at: now,
+        written_at: now,
+        updated_at: now,
+        expires_at: None,
+        deleted_at: None,
+        trash_place: None,
+    })
+}
+
+/// The same files with nothing but the store's client: as many at a time, each in a task of its own.
+async fn copy(from: &Arc<dyn Store>, to: &Arc<dyn Store>, places: &[Place]) -> Result<()> {
+    stream::iter(places.iter().cloned())
+        .map(|place| {
+            let (from, to) = (from.clone(), to.clone());
+            tokio::spawn(async move {
+                let opened = from.open(&place, OpenOptions::default()).await?;
+                let options = PutOptions { size_hint: Some(opened.stat.size_bytes), ..PutOptions::default() };
+                to.put(&place, opened.body.into_stream(), options).await
+            })
+        })
+        .buffer_unordered(CONCURRENCY)
+        .map(|copied| -> Result<()> {
+            copied??;
+            Ok(())
+        })
+        .try_collect()
+        .await
+}
