@@ -15,7 +15,8 @@ use crate::{
     buckets::Bucket,
     credentials::Scope,
     larder::Larder,
-    links::{VariantLink, variant_version},
+    links::{VariantLink, variant_version, version},
+    policy::{GpsPolicy, Visibility},
     variants::{SourceFacts, output_format, recipe_digest},
 };
 
@@ -273,8 +274,31 @@ pub fn digest_start(etag: &str) -> Option<&str> {
     is_digest.then_some(digits)
 }
 
+/// The address of public bytes at the store or the CDN before it, if they may be fetched there: nobody looks
+/// at a request on that way, so only what needs no look is sent on it.
+fn direct(
+    larder: &Larder,
+    bucket: &Bucket,
+    place: &str,
+    content_type: &str,
+    version: &str,
+) -> Option<String> {
+    let is_shown = ["image/", "audio/", "video/"].iter().any(|kind| content_type.starts_with(kind));
+    if bucket.policy.visibility != Visibility::Public || !is_shown || content_type == "image/svg+xml" {
+        return None;
+    }
+    let mut url = larder.store().public_url(&place.parse().ok()?)?;
+    url.set_query(Some(&format!("v={version}")));
+    Some(url.into())
+}
+
 pub(crate) fn asset_view(larder: &Larder, bucket: &Bucket, record: &AssetRecord) -> AssetView {
-    let url = larder.links().asset(&record.bucket, &record.key, &record.sha256, bucket.policy.visibility);
+    let is_served_as_it_is = bucket.policy.gps == GpsPolicy::Serve || !record.has_gps;
+    let direct = (is_served_as_it_is && record.deleted_at.is_none())
+        .then(|| direct(larder, bucket, &record.place, &record.content_type, version(&record.sha256)));
+    let url = direct.flatten().unwrap_or_else(|| {
+        larder.links().asset(&record.bucket, &record.key, &record.sha256, bucket.policy.visibility)
+    });
     AssetView {
         id: record.id,
         bucket: record.bucket.clone(),
@@ -316,17 +340,20 @@ pub(crate) fn variant_view(
 ) -> VariantView {
     let named = record.preset.as_deref().map(|preset| format!("p:{preset}"));
     let made = record.status == VariantStatus::Ready;
-    let url = larder.links().variant(
-        &asset.bucket,
-        &asset.key,
-        &VariantLink {
+    let open = record.preset.as_deref().is_some_and(|preset| bucket.opens(preset));
+    let made_of = variant_version(&asset.sha256, &recipe_digest(&record.recipe));
+    let direct = (made && open && asset.deleted_at.is_none())
+        .then(|| direct(larder, bucket, &record.place, &record.content_type, &made_of));
+    let url = direct.flatten().unwrap_or_else(|| {
+        let link = VariantLink {
             recipe: named.as_deref().unwrap_or(&record.recipe),
             extension: extension(&record.recipe, asset),
-            version: &variant_version(&asset.sha256, &recipe_digest(&record.recipe)),
-            open: record.preset.as_deref().is_some_and(|preset| bucket.opens(preset)),
+            version: &made_of,
+            open,
             visibility: bucket.policy.visibility,
-        },
-    );
+        };
+        larder.links().variant(&asset.bucket, &asset.key, &link)
+    });
     VariantView {
         id: record.id,
         preset: record.preset.clone(),

@@ -208,7 +208,7 @@ impl From<Error> for Fault {
         let (code, remedy) = match error {
             Error::Body(source) => return fault_of_body(source),
             Error::Refused { remedy, source, .. } => {
-                return Self::new(Code::BackendUnavailable, detail).remedy(remedy).caused_by(source);
+                return Self::new(Code::BackendDenied, detail).remedy(remedy).caused_by(source);
             }
             Error::NotFound { .. } => (Code::AssetNotFound, ""),
             Error::Precondition { .. } => (Code::PreconditionFailed, "read it again and repeat the request"),

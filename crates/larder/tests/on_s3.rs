@@ -135,6 +135,36 @@ async fn a1_everything_works_on_a_server_of_another_kind() {
     lives(|| starter(&home, &endpoint, &options.bucket).start()).await;
 }
 
+/// Public bytes are fetched at the CDN before the bucket, private ones through Larder.
+#[tokio::test(flavor = "multi_thread")]
+async fn a6_public_pictures_have_the_addresses_of_the_cdn() {
+    let on = OnFiles::new();
+    let server = on.starter().env("CDN_BASE_URL", "https://cdn.example.com/x").start();
+    let address = server.address();
+    let id = upload(address, fixtures::unlike(1, 400, 300)).await.expect("an upload");
+    let private = support::completed(address, &id).await;
+    assert!(private["asset"]["url"].as_str().unwrap().starts_with("/m/media/"), "{private}");
+    let policy = serde_json::json!({ "visibility": "public", "presets": ["artwork-small"],
+        "public_presets": ["artwork-small"] });
+    let url = format!("{address}/api/v1/buckets/open");
+    let made = client().put(url).json(&policy).send().await.unwrap();
+    assert!(made.status().is_success(), "{}", made.text().await.unwrap());
+    let url = format!("{address}/api/v1/buckets/open/objects/a%20b.jpg");
+    let body = fixtures::unlike(2, 400, 300);
+    let put = client().put(url).header("content-type", "image/jpeg").body(body).send().await.unwrap();
+    assert!(put.status().is_success(), "{}", put.text().await.unwrap());
+    support::settled(address).await;
+    let listed = get(&format!("{address}/api/v1/buckets/open/objects")).await;
+    let asset = &listed["items"][0];
+    let expected = "https://cdn.example.com/x/open/a%20b.jpg?v=";
+    assert!(asset["url"].as_str().unwrap().starts_with(expected), "{asset}");
+    let id = asset["id"].as_str().unwrap();
+    let variants = get(&format!("{address}/api/v1/assets/{id}/variants")).await;
+    let variant = &variants["items"][0];
+    let expected = "https://cdn.example.com/x/open/_variants/a%20b.jpg/";
+    assert!(variant["url"].as_str().unwrap().starts_with(expected), "{variant}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_every_fail_point_loses_nothing_that_was_acknowledged_on_a_bucket() {
     for point in fail_point::ALL {

@@ -133,7 +133,7 @@ impl Line {
             let middle = ((bin << FINE_BITS) + (1 << (FINE_BITS - 1))) as f32;
             middle / self.scale() - self.room[0]
         };
-        let grid = Grid::new(self.length(), position(last.max(first)) - position(first.min(last)));
+        let grid = Grid::new(self.length(), position(first.min(last)), position(last));
         let table: Vec<Color> = (first..=last).map(|bin| self.color(grid.nearest(position(bin)))).collect();
         plane.iter().flat_map(|sample| table[bin(sample) - first]).collect()
     }
@@ -149,10 +149,12 @@ struct Grid {
 }
 
 impl Grid {
-    /// For all positions of a stretch, which may reach beyond the line or end on it. Three places are for the
-    /// first position and for both roundings beyond the ends.
-    fn new(length: f32, stretch: f32) -> Self {
-        let beyond = (stretch.max(length) / (COLORS_MAX - 3.0)).max(1.0);
+    /// For all positions from one to another.
+    fn new(length: f32, from: f32, to: f32) -> Self {
+        // So many steps have one place more, and one more still where both ends of the stretch round outwards.
+        let goes_beyond = from.round() < 0.0 || to.round() > length;
+        let steps_max = COLORS_MAX - if goes_beyond { 2.0 } else { 1.0 };
+        let beyond = ((to - from) / steps_max).max(1.0);
         Self { length, within: length / (length / beyond).floor(), beyond }
     }
 
@@ -300,6 +302,15 @@ mod tests {
                 assert!(!far, "{ink:?} on {paper:?} at {n}: {color:?}, exactly {:?}", exact(n));
             }
         }
+    }
+
+    #[test]
+    fn no_position_is_lost_where_nothing_goes_beyond_the_ends() {
+        let pixels = all([255, 0, 0], WHITE);
+        let line = Line::of(&pixels).unwrap();
+        let positions = line.plane();
+        let plane: Vec<U16> = pixels.iter().map(|&color| positions.of(color).unwrap()).collect();
+        assert_eq!(line.colors(&plane), pixels.as_flattened());
     }
 
     #[test]

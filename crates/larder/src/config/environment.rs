@@ -195,7 +195,7 @@ impl<'a> Overlay<'a> {
             };
             let names_addresses =
                 |name: &&str| Setting::at("store.public_url").aliases.iter().any(|alias| alias.name == *name);
-            let hint = match ignored.iter().any(|name| names_addresses(name)) {
+            let hint = match ignored.iter().any(names_addresses) {
                 true => " (the address of Larder itself is LARDER_PUBLIC_URL)",
                 false => "",
             };
