@@ -279,7 +279,7 @@ pub fn digest_start(etag: &str) -> Option<&str> {
 fn direct(
     larder: &Larder,
     bucket: &Bucket,
-    place: &str,
+    (store, place): (&str, &str),
     content_type: &str,
     version: &str,
 ) -> Option<String> {
@@ -287,15 +287,16 @@ fn direct(
     if bucket.policy.visibility != Visibility::Public || !is_shown || content_type == "image/svg+xml" {
         return None;
     }
-    let mut url = larder.store().public_url(&place.parse().ok()?)?;
+    let mut url = larder.store(store).ok()?.public_url(&place.parse().ok()?)?;
     url.set_query(Some(&format!("v={version}")));
     Some(url.into())
 }
 
 pub(crate) fn asset_view(larder: &Larder, bucket: &Bucket, record: &AssetRecord) -> AssetView {
     let is_served_as_it_is = bucket.policy.gps == GpsPolicy::Serve || !record.has_gps;
+    let lies = (record.store.as_str(), record.place.as_str());
     let direct = (is_served_as_it_is && record.deleted_at.is_none())
-        .then(|| direct(larder, bucket, &record.place, &record.content_type, version(&record.sha256)));
+        .then(|| direct(larder, bucket, lies, &record.content_type, version(&record.sha256)));
     let url = direct.flatten().unwrap_or_else(|| {
         larder.links().asset(&record.bucket, &record.key, &record.sha256, bucket.policy.visibility)
     });
@@ -342,8 +343,9 @@ pub(crate) fn variant_view(
     let made = record.status == VariantStatus::Ready;
     let open = record.preset.as_deref().is_some_and(|preset| bucket.opens(preset));
     let made_of = variant_version(&asset.sha256, &recipe_digest(&record.recipe));
+    let lies = (record.store.as_str(), record.place.as_str());
     let direct = (made && open && asset.deleted_at.is_none())
-        .then(|| direct(larder, bucket, &record.place, &record.content_type, &made_of));
+        .then(|| direct(larder, bucket, lies, &record.content_type, &made_of));
     let url = direct.flatten().unwrap_or_else(|| {
         let link = VariantLink {
             recipe: named.as_deref().unwrap_or(&record.recipe),

@@ -78,7 +78,7 @@ impl Larder {
             bytes: assets.bytes + variants.bytes,
         })?;
         if options.dry_run {
-            return self.count(filter).await;
+            return self.count_to_move(filter).await;
         }
         let mut run = Run::new(self, options, watch);
         let rate = options.rate_bytes.map(|bytes| Arc::new(Rate::new(bytes)));
@@ -126,7 +126,7 @@ impl Larder {
     }
 
     /// What a move would move.
-    async fn count(&self, filter: &StoreFilter) -> Result<MigrateReport, Fault> {
+    async fn count_to_move(&self, filter: &StoreFilter) -> Result<MigrateReport, Fault> {
         let mut report = MigrateReport::default();
         let mut last = None;
         loop {

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use larder_catalog::{AssetRecord, AssetStatus, Class};
 use larder_core::Fault;
-use larder_store::{Stat, StoreExt};
+use larder_store::Stat;
 
 use super::{AT_A_TIME, Difference, DifferenceKind, Reindex, Source, short};
 use crate::{

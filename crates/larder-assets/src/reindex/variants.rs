@@ -3,7 +3,6 @@
 use futures::{StreamExt, stream};
 use larder_catalog::{Class, VariantRecord, VariantStatus};
 use larder_core::Fault;
-use larder_store::StoreExt;
 
 use super::{AT_A_TIME, Reindex, short};
 use crate::larder::place;
