@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Context;
 use crate::{
     cli::{Role, Serve},
-    config::{Config, FlagValue, LogFormat, Raw, Sendfile, StoreBackend},
+    config::{Config, FlagValue, LogFormat, Raw, Sendfile},
     failure::{Exit, Failure},
     service::{
         banner::Banner,

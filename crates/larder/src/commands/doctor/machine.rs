@@ -6,7 +6,7 @@ use larder_assets::Larder;
 use larder_store::Verdict;
 
 use super::{Section, bad_fault};
-use crate::config::{Config, StoreBackend};
+use crate::config::Config;
 
 /// Room below which a disk is as good as full.
 const ROOM_MIN_BYTES: u64 = 1 << 30;
