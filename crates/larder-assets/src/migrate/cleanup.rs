@@ -21,8 +21,8 @@ struct Present {
 }
 
 impl Larder {
-    /// Removes one copy that was left: only if its record lies in the store that was named, and the bytes
-    /// there are those of the record.
+    /// Removes one copy that was left: only if its record lies in the store that was named, or back in this
+    /// one, and the bytes there are those of the record.
     pub(super) async fn clean_up(
         &self,
         copy: &SpareCopy,
@@ -52,7 +52,8 @@ impl Larder {
             && let Some(present) = self.present_of(&copy).await?
             && present.sha256 == copy.sha256
         {
-            if present.store != options.to {
+            // It may be back in the store that it left, at another place: then nothing needs the copy either.
+            if present.store != options.to && present.store != copy.store {
                 return Ok(Outcome::Skipped);
             }
             self.check_present(&present, options.verify).await?;

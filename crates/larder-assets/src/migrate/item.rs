@@ -130,27 +130,34 @@ impl Item {
         }
     }
 
-    /// Where it goes in another store: the same place, since links of others may name it; and where it goes
-    /// if the store can't give that.
+    /// Where it goes in another store: the same place, since links of others may name it, or the readable
+    /// one if it had to be escaped where it lies; and where it goes if the store can't give that.
     pub(super) async fn targets(&self, larder: &Larder) -> Result<(Place, Option<Place>), Fault> {
-        let natural = place(self.at())?;
-        let escaped = match self {
+        let at = place(self.at())?;
+        let Some((readable, escaped)) = self.own_places(larder).await? else { return Ok((at, None)) };
+        let natural = if at == escaped { readable } else { at };
+        Ok((natural.clone(), Some(escaped).filter(|escaped| *escaped != natural)))
+    }
+
+    /// The readable and the escaped place of its key; none where a store gives any place.
+    async fn own_places(&self, larder: &Larder) -> Result<Option<(Place, Place)>, Fault> {
+        Ok(match self {
             Self::Asset(asset) if asset.deleted_at.is_none() => {
                 let bucket = larder.bucket(&asset.bucket).await?;
-                Some(Place::escaped(bucket.prefix(), &asset.key))
+                let prefix = bucket.prefix();
+                Some((Place::of_key(prefix, &asset.key), Place::escaped(prefix, &asset.key)))
             }
             Self::Variant(variant, Some(asset)) => {
                 let bucket = larder.bucket(&asset.bucket).await?;
                 let format = FileType::of_content_type(&variant.content_type)
                     .and_then(|known| Format::named(known.name));
                 match format {
-                    Some(format) => Some(variant_place(&bucket, asset, &variant.recipe_digest, format)?.1),
+                    Some(format) => Some(variant_place(&bucket, asset, &variant.recipe_digest, format)?),
                     None => None,
                 }
             }
             _ => None,
-        };
-        Ok((natural, escaped.filter(|escaped| escaped.as_str() != self.at())))
+        })
     }
 
     /// The record as it is now, if it still lies in the store that it lay in.

@@ -14,7 +14,7 @@ use crate::{
 
 /// Rows over which one figure is spread on PostgreSQL: of two transactions at a time, one in sixteen
 /// waits for the other.
-const SHARDS: u64 = 16;
+const SHARDS: i64 = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Counted {
@@ -26,7 +26,11 @@ struct Counted {
 
 /// What a transaction changed so far.
 #[derive(Debug, Default)]
-pub(crate) struct Counts(BTreeMap<Counted, (i64, i64)>);
+pub(crate) struct Counts {
+    changes: BTreeMap<Counted, (i64, i64)>,
+    /// Chance, by the asset that was noted last.
+    shard: i64,
+}
 
 impl Counts {
     /// An asset is there that was not, or is as it is now.
@@ -46,7 +50,8 @@ impl Counts {
             content_type: asset.content_type.clone(),
             deleted: asset.deleted_at.is_some(),
         };
-        let (objects, bytes) = self.0.entry(of).or_default();
+        self.shard = i64::from(asset.id.as_bytes()[15]) % SHARDS;
+        let (objects, bytes) = self.changes.entry(of).or_default();
         *objects += sign;
         *bytes += sign * i64::try_from(asset.size_bytes).unwrap_or(i64::MAX);
     }
@@ -56,14 +61,8 @@ impl Tx {
     /// Writes what was counted; called once at the end of each transaction that goes well.
     pub(crate) async fn write_counts(&mut self) -> Result<()> {
         let counts = std::mem::take(self.counts());
-        if counts.0.is_empty() {
-            return Ok(());
-        }
-        let shard = match self.is_postgres() {
-            true => (self.ambient().random_unit() * SHARDS as f64) as i64,
-            false => 0,
-        };
-        for (of, (objects, bytes)) in counts.0.into_iter().filter(|(_, change)| *change != (0, 0)) {
+        let shard = if self.is_postgres() { counts.shard } else { 0 };
+        for (of, (objects, bytes)) in counts.changes.into_iter().filter(|(_, change)| *change != (0, 0)) {
             let columns = vec![
                 ("bucket", of.bucket.into()),
                 ("store", of.store.into()),
