@@ -165,7 +165,7 @@ pub(crate) struct Mistake {
 /// A refusal on its way to the client: the fault, and what only HTTP knows of it.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    pub(crate) fault: Fault,
+    pub(crate) fault: Box<Fault>,
     /// Places in the body.
     pub(crate) mistakes: Box<[Mistake]>,
     /// What became of each item, where every one of several was refused: a list.
@@ -176,7 +176,7 @@ pub(crate) struct Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        Self { fault, mistakes: Box::default(), items: None, headers: Vec::new() }
+        Self { fault: Box::new(fault), mistakes: Box::default(), items: None, headers: Vec::new() }
     }
 }
 

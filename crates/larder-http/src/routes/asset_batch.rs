@@ -64,7 +64,7 @@ async fn batch(call: Call) -> Outcome {
         let id = operation.id;
         let outcome = match assets::permitted(&call, id, needed(operation.action)).await {
             Ok(_) => call.larder().batch(vec![operation]).await?.pop(),
-            Err(refusal) => Some(BatchOutcome { id, ok: false, job: None, error: Some(refusal.fault) }),
+            Err(refusal) => Some(BatchOutcome { id, ok: false, job: None, error: Some(*refusal.fault) }),
         };
         outcomes.extend(outcome);
     }

@@ -126,7 +126,8 @@ async fn stage(call: &Call, said: &Said, field: Field<'static>) -> Result<Part, 
     let file_name = field.file_name().map(str::to_owned);
     let declared_type = field.content_type().map(ToString::to_string);
     let incoming = provisional(call, said).await?;
-    let bytes: ByteStream = field.map_err(|error| -> BoxError { fault_of_form(error).fault.into() }).boxed();
+    let bytes: ByteStream =
+        field.map_err(|error| -> BoxError { (*fault_of_form(error).fault).into() }).boxed();
     let bytes = match call.larder().stage(&incoming, bytes).await {
         Err(fault) if fault.kind() != FaultKind::Invalid || ends_the_request(fault.code) => {
             return Err(fault.into());
@@ -197,7 +198,7 @@ async fn accept_batch(
             key: format!("{} {position}", whole.key),
         });
         let outcome =
-            accept(call, &said, file, Door::Batch, own.as_ref()).await.map_err(|problem| problem.fault);
+            accept(call, &said, file, Door::Batch, own.as_ref()).await.map_err(|problem| *problem.fault);
         outcomes.push((file_name, outcome));
     }
     if let Some(wait) = wait {

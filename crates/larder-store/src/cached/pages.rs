@@ -76,6 +76,9 @@ impl<V: Clone> Pages<V> {
             held.places.entry(key.object.place).or_default().push(key);
         }
         held.cache.insert_with_lifecycle(key, (weight, value), &mut gone);
+        // A page that takes the place of itself counts as gone for the cache.
+        let is_held = held.cache.contains_key(&key);
+        gone.retain(|one| *one != key || !is_held);
         for key in &gone {
             held.unlist(key);
         }

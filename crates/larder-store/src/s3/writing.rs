@@ -88,10 +88,7 @@ impl Manner {
 
     /// The checksum of a body, in Base64, if the store is to keep one.
     pub(super) fn checksum_of(&self, body: &[u8]) -> Option<String> {
-        match self.checksum {
-            Some(S3Checksum::Sha256) => Some(BASE64.encode(Sha256::digest(body))),
-            None => None,
-        }
+        self.checksum.map(|S3Checksum::Sha256| BASE64.encode(Sha256::digest(body)))
     }
 }
 

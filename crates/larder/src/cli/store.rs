@@ -24,7 +24,7 @@ pub struct StoreSetup {
     /// Let everybody read the bucket, but for what lies below .larder/
     #[arg(long)]
     pub public: bool,
-    /// Let pages of this origin read and upload directly, such as https://app.example.com; may be repeated
+    /// Let pages of this origin (scheme and host) read and upload directly; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub cors: Vec<String>,
     /// Encrypt each object by default: AES256 or aws:kms (default: as store.s3.encryption says)

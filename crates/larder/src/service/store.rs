@@ -6,7 +6,7 @@ use larder_assets::Stores;
 use larder_catalog::Catalog;
 use larder_core::{Ambient, Code, Fault};
 use larder_store::{
-    BreakerLimits, BreakerStore, Circuit, LocalStore, MemoryStore, MeteredStore, S3Options, S3Store,
+    BreakerLimits, BreakerStore, Circuit, Error, LocalStore, MemoryStore, MeteredStore, S3Options, S3Store,
     SplitStore, Store,
 };
 
@@ -138,7 +138,7 @@ async fn open_bucket(
     ambient: &Ambient,
 ) -> Result<OpenStore, Failure> {
     let options = with_addresses(config, options);
-    let store = connect(&options, ambient).await?;
+    let store = connect(&options, ambient).await.map_err(|error| unreachable_store(config, error))?;
     let (store, circuit) = guarded("s3", store, ambient);
     let store = cached(config, opening, ("s3", &identity(&options)), store);
     Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit) })
@@ -173,10 +173,25 @@ pub fn with_addresses(config: &Config, options: &S3Options) -> S3Options {
 }
 
 /// Connects to the bucket, and to that of the variants if they have their own.
-async fn connect(options: &S3Options, ambient: &Ambient) -> Result<Arc<dyn Store>, Failure> {
-    let originals = S3Store::connect(options, ambient.clone()).await.map_err(Fault::from)?;
+async fn connect(options: &S3Options, ambient: &Ambient) -> Result<Arc<dyn Store>, Error> {
+    let originals = S3Store::connect(options, ambient.clone()).await?;
     let Some(bucket) = &options.variants_bucket else { return Ok(Arc::new(originals)) };
     let options = S3Options { bucket: bucket.clone(), ..options.clone() };
-    let variants = S3Store::connect(&options, ambient.clone()).await.map_err(Fault::from)?;
+    let variants = S3Store::connect(&options, ambient.clone()).await?;
     Ok(Arc::new(SplitStore::new(originals, variants)))
+}
+
+/// A server that does not answer may be another's, or not there at all: the message says which it is. What the
+/// store refuses says itself what to change.
+fn unreachable_store(config: &Config, error: Error) -> Failure {
+    let is_silent = matches!(error, Error::Unavailable { .. });
+    let mut failure = Failure::from(Fault::from(error));
+    if is_silent {
+        failure.cause = format!("the store {} does not answer", config.store_label());
+        failure.remedy =
+            "start it, or correct store.s3.endpoint (AWS_ENDPOINT_URL_S3); USE_LOCAL_STORAGE=true keeps \
+                          bytes on the local disk, and `larder serve --dev-fallback` does for this once"
+                .to_owned();
+    }
+    failure
 }

@@ -12,9 +12,10 @@ const SLOTS: usize = 2 * COLORS_MAX;
 /// Red, green, blue, alpha.
 pub(super) type Color = [u8; 4];
 
-/// At most 256 colours, each with its place.
+/// At most 256 colours, and of each pixel the place of its colour among them.
 pub(super) struct Colors {
     list: Vec<Color>,
+    places: Vec<u8>,
     /// At the hash of a colour or behind it, its place plus one; 0 where nothing is. Half of the slots
     /// stay free, so each search ends.
     slots: [u16; SLOTS],
@@ -26,7 +27,7 @@ impl Colors {
     /// # Errors
     /// [`Error::TimedOut`]: colours chosen to share a slot make the count slow.
     pub fn of(picture: &Picture, deadline: Deadline) -> Result<Option<Self>, Error> {
-        let mut colors = Self::from_list([])?;
+        let mut colors = Self::new();
         for y in 0..picture.height() {
             deadline.check()?;
             let row = picture.row(y);
@@ -42,17 +43,21 @@ impl Colors {
         Ok(Some(colors))
     }
 
-    /// The same colours, those with alpha first, so that the list of alphas ends with the last of them.
-    pub fn transparent_first(self) -> Result<Self, Error> {
-        let (opaque, transparent): (Vec<Color>, _) = self.list.into_iter().partition(|color| color[3] == 255);
-        Self::from_list([transparent, opaque].concat())
+    fn new() -> Self {
+        Self { list: Vec::with_capacity(COLORS_MAX), places: Vec::new(), slots: [0; SLOTS] }
     }
 
-    fn from_list(list: impl IntoIterator<Item = Color>) -> Result<Self, Error> {
-        let mut colors = Self { list: Vec::with_capacity(COLORS_MAX), slots: [0; SLOTS] };
-        match list.into_iter().all(|color| colors.add(color)) {
-            true => Ok(colors),
-            false => Err(Error::internal("more colours than a palette has")),
+    /// Puts colours with alpha first, so that the list of alphas ends with the last of them.
+    pub fn order_transparent_first(&mut self) {
+        let mut order: Vec<u8> = (0..self.list.len()).map(|place| place as u8).collect();
+        order.sort_by_key(|&place| self.list[usize::from(place)][3] == 255);
+        let mut moved = [0; COLORS_MAX];
+        for (to, &from) in order.iter().enumerate() {
+            moved[usize::from(from)] = to as u8;
+        }
+        self.list = order.iter().map(|&from| self.list[usize::from(from)]).collect();
+        for place in &mut self.places {
+            *place = moved[usize::from(*place)];
         }
     }
 
@@ -60,31 +65,38 @@ impl Colors {
         &self.list
     }
 
-    /// The place of a colour; 0 for one that the picture does not have.
-    pub fn place(&self, color: Color) -> u8 {
-        self.find(color).unwrap_or(0) as u8
+    /// Of each pixel, row by row.
+    pub fn places(&self) -> &[u8] {
+        &self.places
     }
 
     /// Adds the pixels of a row; false if there are too many colours.
     fn add_all<const CHANNELS: usize>(&mut self, row: &[u8]) -> bool {
+        // Most pixels of what has few colours are as the one before.
         let mut last = None;
-        row.as_chunks::<CHANNELS>().0.iter().all(|pixel| {
-            last == Some(pixel) || {
-                last = Some(pixel);
-                self.add(color(pixel))
-            }
-        })
+        for pixel in row.as_chunks::<CHANNELS>().0 {
+            let place = match last {
+                Some((known, place)) if known == pixel => place,
+                _ => match self.add(color(pixel)) {
+                    Some(place) => place,
+                    None => return false,
+                },
+            };
+            last = Some((pixel, place));
+            self.places.push(place);
+        }
+        true
     }
 
-    /// Whether the colour is in the list now.
-    fn add(&mut self, color: Color) -> bool {
+    /// The place of a colour, which is in the list now; `None` if there is no room for it.
+    fn add(&mut self, color: Color) -> Option<u8> {
         match self.find(color) {
-            Ok(_) => true,
-            Err(_) if self.list.len() == COLORS_MAX => false,
+            Ok(place) => Some(place as u8),
+            Err(_) if self.list.len() == COLORS_MAX => None,
             Err(slot) => {
                 self.list.push(color);
                 self.slots[slot] = self.list.len() as u16;
-                true
+                Some((self.list.len() - 1) as u8)
             }
         }
     }
@@ -105,7 +117,7 @@ impl Colors {
 }
 
 /// The colour of a pixel of one (grey), three or four channels.
-pub(super) fn color<const CHANNELS: usize>(pixel: &[u8; CHANNELS]) -> Color {
+fn color<const CHANNELS: usize>(pixel: &[u8; CHANNELS]) -> Color {
     match *pixel.as_slice() {
         [tone] => [tone, tone, tone, 255],
         [r, g, b] => [r, g, b, 255],
@@ -139,7 +151,7 @@ mod tests {
             let list = some(count);
             let colors = Colors::of(&picture(&list), later()).unwrap().unwrap();
             assert_eq!(colors.list(), list);
-            assert!(list.iter().enumerate().all(|(place, &color)| usize::from(colors.place(color)) == place));
+            assert!(colors.places().iter().enumerate().all(|(n, &place)| usize::from(place) == n));
         }
         assert!(Colors::of(&picture(&some(257)), later()).unwrap().is_none());
     }
@@ -154,14 +166,27 @@ mod tests {
     fn colours_that_share_a_slot_are_told_apart() {
         // The search goes on from the last slot to the first.
         let last = SLOTS - 1;
-        let slot = |color: Color| Colors::from_list([]).unwrap().find(color).unwrap_err();
+        let empty = Colors::new();
+        let slot = |color: Color| empty.find(color).unwrap_err();
         let alike: Vec<Color> = (0..=0xFF_FFFF_u32)
             .map(u32::to_le_bytes)
             .filter(|&color| slot(color) == last)
             .take(COLORS_MAX)
             .collect();
-        let colors = Colors::of(&picture(&alike), later()).unwrap().unwrap();
-        assert!(alike.iter().enumerate().all(|(place, &color)| usize::from(colors.place(color)) == place));
+        let colors = Colors::of(&picture(&[&alike[..], &alike].concat()), later()).unwrap().unwrap();
+        assert_eq!(colors.list(), alike);
+        assert!(colors.places().iter().enumerate().all(|(n, &place)| usize::from(place) == n % COLORS_MAX));
+    }
+
+    #[test]
+    fn pixels_keep_their_colours_when_those_with_alpha_come_first() {
+        let list = [[1, 1, 1, 255], [2, 2, 2, 9], [3, 3, 3, 255], [4, 4, 4, 0]];
+        let pixels = [list[0], list[1], list[1], list[2], list[3], list[0]];
+        let mut colors = Colors::of(&picture(&pixels), later()).unwrap().unwrap();
+        colors.order_transparent_first();
+        assert_eq!(colors.list(), [list[1], list[3], list[0], list[2]]);
+        let found: Vec<Color> = colors.places().iter().map(|&n| colors.list()[usize::from(n)]).collect();
+        assert_eq!(found, pixels);
     }
 
     #[test]

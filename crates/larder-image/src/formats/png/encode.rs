@@ -4,17 +4,14 @@ use std::borrow::Cow;
 
 use png::{BitDepth, ColorType, Compression, DeflateCompression, Encoder, Filter};
 
-use super::colors::{Color, Colors, color};
+use super::colors::{Color, Colors};
 use crate::formats::Coding;
 use crate::picture::{Channels, Picture};
 use crate::recipe::Effort;
 use crate::{Deadline, Error};
 
-/// How hard packing tries where there are no filters, of 1 to 9. Of text of 200 pixels, 8 makes 0.3 % less in
-/// twice the time, and 6 makes 0.6 % more in 0.6 of it.
-const UNFILTERED_LEVEL: u8 = 7;
-
-/// The same for those in a hurry: 5 % more in a quarter of the time. 1 would make 30 % more.
+/// How hard packing tries where there are no filters and time is short, of 1 to 9: 5 % more than the usual 6 in
+/// half of the time. 1 would make 30 % more.
 const UNFILTERED_FAST_LEVEL: u8 = 2;
 
 pub(super) fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> Result<Vec<u8>, Error> {
@@ -27,24 +24,28 @@ pub(super) fn encode(picture: &Picture, coding: Coding, deadline: Deadline) -> R
         info.trns = (!alphas.is_empty()).then(|| alphas.into());
         info.palette = Some(colors.list().iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect());
     }
+    let samples = layout.samples(picture);
     let mut bytes = Vec::new();
     let mut encoder = Encoder::with_info(&mut bytes, info).map_err(failure)?;
-    let filters = !matches!(layout, Layout::Palette(_)) && !has_hard_edges(picture);
     encoder.set_compression(match coding.effort {
         Effort::Normal => Compression::Balanced,
         Effort::Fast => Compression::Fast,
     });
-    if !filters {
+    let unfiltered = match layout {
+        Layout::Palette(_) => true,
+        Layout::Grey(8, _) => has_hard_edges(Channels::Grey, &samples),
+        Layout::Grey(..) | Layout::Full => has_hard_edges(picture.channels(), picture.pixels()),
+    };
+    if unfiltered {
         encoder.set_filter(Filter::NoFilter);
-        encoder.set_deflate_compression(DeflateCompression::Level(match coding.effort {
-            Effort::Normal => UNFILTERED_LEVEL,
-            // The fast compression is made for what filters leave: of indices it makes up to four times
-            // as much as this.
-            Effort::Fast => UNFILTERED_FAST_LEVEL,
-        }));
+        // The fast compression is made for what filters leave: of indices it makes up to four times
+        // as much as this.
+        if coding.effort == Effort::Fast {
+            encoder.set_deflate_compression(DeflateCompression::Level(UNFILTERED_FAST_LEVEL));
+        }
     }
     let mut writer = encoder.write_header().map_err(failure)?;
-    writer.write_image_data(&layout.samples(picture)).map_err(failure)?;
+    writer.write_image_data(&samples).map_err(failure)?;
     writer.finish().map_err(failure)?;
     Ok(bytes)
 }
@@ -56,7 +57,7 @@ fn failure(error: png::EncodingError) -> Error {
 /// What is stored of a pixel.
 enum Layout {
     /// Its tone, in so many bits.
-    Grey(u8),
+    Grey(u8, Box<Colors>),
     /// Its place among the colours: a third of the data or less, which halves text and drawings.
     Palette(Box<Colors>),
     /// Its channels as they are.
@@ -66,20 +67,24 @@ enum Layout {
 impl Layout {
     fn of(picture: &Picture, deadline: Deadline) -> Result<Self, Error> {
         let Some(colors) = Colors::of(picture, deadline)? else { return Ok(Self::Full) };
+        let mut colors = Box::new(colors);
         let tone_bits = tone_bits(colors.list());
         // A profile must be for what is stored (PNG third edition, section 11.3.2.3): grey with one
         // stays grey, and colours with one stay colours.
         Ok(match (picture.channels(), tone_bits, picture.profile.is_some()) {
-            (Channels::Grey, Some(bits), true) => Self::Grey(bits),
+            (Channels::Grey, Some(bits), true) => Self::Grey(bits, colors),
             // A palette costs three bytes for each colour beside the bits.
-            (_, Some(bits), false) if bits <= palette_bits(colors.list().len()) => Self::Grey(bits),
-            _ => Self::Palette(Box::new(colors.transparent_first()?)),
+            (_, Some(bits), false) if bits <= palette_bits(colors.list().len()) => Self::Grey(bits, colors),
+            _ => {
+                colors.order_transparent_first();
+                Self::Palette(colors)
+            }
         })
     }
 
     fn bits(&self) -> u8 {
         match self {
-            Self::Grey(bits) => *bits,
+            Self::Grey(bits, _) => *bits,
             Self::Palette(colors) => palette_bits(colors.list().len()),
             Self::Full => 8,
         }
@@ -88,7 +93,7 @@ impl Layout {
     fn kind(&self, channels: Channels) -> (ColorType, BitDepth) {
         let color = match (self, channels) {
             (Self::Palette(_), _) => ColorType::Indexed,
-            (Self::Grey(_), _) | (Self::Full, Channels::Grey) => ColorType::Grayscale,
+            (Self::Grey(..), _) | (Self::Full, Channels::Grey) => ColorType::Grayscale,
             (Self::Full, Channels::Rgb) => ColorType::Rgb,
             (Self::Full, Channels::Rgba) => ColorType::Rgba,
         };
@@ -101,15 +106,20 @@ impl Layout {
         (color, depth)
     }
 
-    fn samples<'a>(&self, picture: &'a Picture) -> Cow<'a, [u8]> {
-        let bits = self.bits();
-        match (self, picture.channels()) {
-            (Self::Full, _) | (Self::Grey(8), Channels::Grey) => Cow::Borrowed(picture.pixels()),
-            (Self::Grey(bits), _) => {
+    fn samples<'a>(&'a self, picture: &'a Picture) -> Cow<'a, [u8]> {
+        let width = picture.width() as usize;
+        match self {
+            Self::Full => picture.pixels().into(),
+            Self::Grey(8, _) if picture.channels() == Channels::Grey => picture.pixels().into(),
+            Self::Grey(bits, colors) => {
                 let step = 255 / ((1_u16 << bits) - 1) as u8;
-                packed(picture, *bits, |color| color[0] / step).into()
+                let tones = colors.places().iter().map(|&place| colors.list()[usize::from(place)][0] / step);
+                packed(tones.collect(), width, *bits).into()
             }
-            (Self::Palette(colors), _) => packed(picture, bits, |color| colors.place(color)).into(),
+            Self::Palette(colors) => match self.bits() {
+                8 => colors.places().into(),
+                bits => packed(colors.places().to_vec(), width, bits).into(),
+            },
         }
     }
 }
@@ -138,34 +148,16 @@ fn tone_bits(colors: &[Color]) -> Option<u8> {
 }
 
 /// Rows of samples of so many bits, several in a byte, each row from a new byte.
-fn packed(picture: &Picture, bits: u8, sample: impl Fn(Color) -> u8) -> Vec<u8> {
-    match picture.channels() {
-        Channels::Grey => packed_from::<1>(picture, bits, sample),
-        Channels::Rgb => packed_from::<3>(picture, bits, sample),
-        Channels::Rgba => packed_from::<4>(picture, bits, sample),
+fn packed(samples: Vec<u8>, width: usize, bits: u8) -> Vec<u8> {
+    if bits == 8 {
+        return samples;
     }
-}
-
-fn packed_from<const CHANNELS: usize>(picture: &Picture, bits: u8, sample: impl Fn(Color) -> u8) -> Vec<u8> {
-    let per_byte = usize::from(8 / bits);
-    let row_bytes = (picture.width() as usize).div_ceil(per_byte);
-    let mut bytes = Vec::with_capacity(row_bytes * picture.height() as usize);
-    // Most pixels of what has few colours are as the one before.
-    let mut last = ([0; 4], sample([0; 4]));
-    for y in 0..picture.height() {
-        for group in picture.row(y).as_chunks::<CHANNELS>().0.chunks(per_byte) {
-            let mut byte = 0;
-            for (place, pixel) in group.iter().enumerate() {
-                let color = color(pixel);
-                if color != last.0 {
-                    last = (color, sample(color));
-                }
-                byte |= last.1 << (8 - usize::from(bits) * (place + 1));
-            }
-            bytes.push(byte);
-        }
-    }
-    bytes
+    let bits = usize::from(bits);
+    let byte = |group: &[u8]| {
+        let shifted = group.iter().enumerate().map(|(place, sample)| sample << (8 - bits * (place + 1)));
+        shifted.fold(0, |byte, sample| byte | sample)
+    };
+    samples.chunks_exact(width).flat_map(|row| row.chunks(8 / bits).map(byte)).collect()
 }
 
 /// Where pixels that follow each other differ, by how much on the average, in the channel that differs
@@ -175,18 +167,18 @@ const HARD_EDGE: u64 = 32;
 
 /// Whether the picture is text or a drawing rather than a photo. Filters predict slopes; text in full
 /// colour is 10 to 30 % smaller without them, and photos are up to 70 % larger.
-fn has_hard_edges(picture: &Picture) -> bool {
-    let (steps, changes) = match picture.channels() {
-        Channels::Grey => steps::<1>(picture),
-        Channels::Rgb => steps::<3>(picture),
-        Channels::Rgba => steps::<4>(picture),
+fn has_hard_edges(channels: Channels, pixels: &[u8]) -> bool {
+    let (steps, changes) = match channels {
+        Channels::Grey => steps::<1>(pixels),
+        Channels::Rgb => steps::<3>(pixels),
+        Channels::Rgba => steps::<4>(pixels),
     };
     steps > changes * HARD_EDGE
 }
 
 /// The sum of the differences, and how many pixels differ from the one before.
-fn steps<const CHANNELS: usize>(picture: &Picture) -> (u64, u64) {
-    let pixels = picture.pixels().as_chunks::<CHANNELS>().0;
+fn steps<const CHANNELS: usize>(pixels: &[u8]) -> (u64, u64) {
+    let pixels = pixels.as_chunks::<CHANNELS>().0;
     pixels.iter().zip(&pixels[1..]).fold((0, 0), |(steps, changes), (left, right)| {
         let step = left.iter().zip(right).map(|(left, right)| left.abs_diff(*right)).max().unwrap_or(0);
         (steps + u64::from(step), changes + u64::from(step > 0))
@@ -313,6 +305,7 @@ mod tests {
             std::iter::repeat_n([255; 3], 20).chain(edge)
         };
         let text = Picture::new(28, 90, Channels::Rgb, (0..90).flat_map(row).flatten().collect());
+        let has_hard_edges = |picture: &Picture| has_hard_edges(picture.channels(), picture.pixels());
         assert!(has_hard_edges(&text));
         assert_eq!(round_trip(&text), text);
         let slope = (0..90 * 90_u32).flat_map(|n| [n / 90, n % 90, 9].map(|value| value as u8)).collect();
