@@ -24,11 +24,14 @@ pub const ALL: &[&str] = &[
 /// Those of a move to another store, and of the removal of what it left. Tests go through this list.
 pub const OF_MIGRATION: &[&str] = &["migrate.noted", "migrate.copied", "migrate.switched", "cleanup.removed"];
 
+/// Those of a direct upload, before what it has in common with others. Tests go through this list.
+pub const OF_DIRECT: &[&str] = &["direct.moved"];
+
 /// Marks that execution has come to the place `name`.
 #[cfg(feature = "fail-points")]
 pub fn reached(name: &str) {
     debug_assert!(
-        ALL.contains(&name) || OF_MIGRATION.contains(&name),
+        [ALL, OF_MIGRATION, OF_DIRECT].iter().any(|list| list.contains(&name)),
         "{name} is missing in the lists of fail points"
     );
     if std::env::var("LARDER_FAIL_POINT").is_ok_and(|wanted| wanted == name) {

@@ -52,7 +52,7 @@ pub use buckets::{Bucket, PresetView, PutPreset};
 pub use commit::{PutOutcome, WriteCondition};
 pub use credentials::{Action, IssuedKey, NewKey, Principal, Scope};
 pub use follow::{Follow, Unfollowed};
-pub use intake::{Accepted, Door, Idempotency, Incoming, Staged, UploadQuery};
+pub use intake::{Accepted, DirectUpload, Door, Idempotency, Incoming, Staged, UploadQuery};
 pub use larder::{Larder, Readiness};
 pub use links::Links;
 pub use liveness::ProcessName;

@@ -120,6 +120,46 @@ impl Links {
         format!("{path}?exp={expires}&sig={}", self.signature(key_id, path, Some(expires)))
     }
 
+    /// `path` with `exp` and `sig`, good for putting bytes of this type and number there until `expires`
+    /// (Unix seconds).
+    pub fn sign_put(&self, path: &str, content_type: &str, size_bytes: u64, expires: i64) -> String {
+        let mac = self.secrets.sign(OWN_KEY, &put_text(path, content_type, size_bytes, expires));
+        format!("{path}?exp={expires}&sig={OWN_KEY}.{}", URL_SAFE_NO_PAD.encode(mac))
+    }
+
+    /// Checks the signature of a put, as [`verify`](Self::verify) does that of a read.
+    ///
+    /// # Errors
+    /// [`Code::SignatureInvalid`], also for another type or number of bytes than it was made for;
+    /// [`Code::SignatureExpired`].
+    pub fn verify_put(
+        &self,
+        path: &str,
+        content_type: &str,
+        size_bytes: u64,
+        expires: i64,
+        signature: &str,
+    ) -> Result<(), Fault> {
+        let given = signature.strip_prefix(OWN_KEY).and_then(|rest| rest.strip_prefix('.'));
+        let given = given.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or_default();
+        let expected = self.secrets.sign(OWN_KEY, &put_text(path, content_type, size_bytes, expires));
+        if !crate::secrets::equal_in_constant_time(&given, &expected) {
+            let detail =
+                "the signature does not fit the URL, Content-Type and Content-Length of this request";
+            return Err(Fault::new(Code::SignatureInvalid, detail)
+                .remedy("send the headers that came with the URL, and as many bytes as were declared"));
+        }
+        self.check_time(expires)
+    }
+
+    fn check_time(&self, expires: i64) -> Result<(), Fault> {
+        if Timestamp::from_millis(expires.saturating_mul(1_000)) > self.ambient.now() {
+            return Ok(());
+        }
+        Err(Fault::new(Code::SignatureExpired, "this signed URL has expired")
+            .remedy("ask for a new one where you got it"))
+    }
+
     /// `/i/<signature>` + `rest`, where `rest` is `/<recipe>/<bucket>/<key>.<extension>`.
     pub fn sign_variant(&self, rest: &str, key_id: &str, expires: Option<i64>) -> String {
         let signature = self.signature(key_id, rest, expires);
@@ -158,13 +198,8 @@ impl Links {
         if !crate::secrets::equal_in_constant_time(&given, &expected) {
             return Err(invalid());
         }
-        match expires {
-            Some(expires) if Timestamp::from_millis(expires.saturating_mul(1_000)) <= self.ambient.now() => {
-                Err(Fault::new(Code::SignatureExpired, "this signed URL has expired")
-                    .remedy("ask for a new one where you got it"))
-            }
-            _ => Ok(signer),
-        }
+        expires.map_or(Ok(()), |expires| self.check_time(expires))?;
+        Ok(signer)
     }
 
     fn signature(&self, key_id: &str, path: &str, expires: Option<i64>) -> String {
@@ -194,6 +229,11 @@ fn signed_text(path: &str, expires: Option<i64>) -> String {
         Some(expires) => format!("GET\n{path}\n{expires}"),
         None => format!("GET\n{path}\n"),
     }
+}
+
+/// What is signed for a put; no reading address has this form.
+fn put_text(path: &str, content_type: &str, size_bytes: u64, expires: i64) -> String {
+    format!("PUT\n{path}\n{expires}\n{size_bytes}\n{content_type}")
 }
 
 /// The value of `?v=` for what a recipe makes of bytes of this SHA-256. The URL of a preset names the
@@ -268,6 +308,25 @@ mod tests {
         assert_eq!(refused(&path, None), Code::SignatureInvalid);
         clock.advance(SIGNED_URL_LIFE + Duration::from_secs(1));
         assert_eq!(refused(&path, expires), Code::SignatureExpired);
+    }
+
+    #[test]
+    fn a_signed_put_is_bound_to_type_size_and_time_and_never_reads() {
+        let (links, clock) = links(None);
+        let expires = links.expiry(Duration::from_secs(60));
+        let url = links.sign_put("/x", "image/jpeg", 7, expires);
+        let (path, _, signature) = parts(&url);
+        assert_eq!(links.verify_put(&path, "image/jpeg", 7, expires, &signature), Ok(()));
+        let code = |path, content_type, bytes, expires| {
+            links.verify_put(path, content_type, bytes, expires, &signature).unwrap_err().code
+        };
+        assert_eq!(code("/y", "image/jpeg", 7, expires), Code::SignatureInvalid);
+        assert_eq!(code("/x", "image/png", 7, expires), Code::SignatureInvalid);
+        assert_eq!(code("/x", "image/jpeg", 8, expires), Code::SignatureInvalid);
+        assert_eq!(code("/x", "image/jpeg", 7, expires + 1), Code::SignatureInvalid);
+        assert_eq!(links.verify("/x", Some(expires), &signature).unwrap_err().code, Code::SignatureInvalid);
+        clock.advance(Duration::from_secs(61));
+        assert_eq!(code("/x", "image/jpeg", 7, expires), Code::SignatureExpired);
     }
 
     #[test]

@@ -228,8 +228,14 @@ impl Larder {
                     // Only its variants never ended.
                     true => self.complete_upload(upload.id).await,
                     false => {
-                        let fault = Fault::new(Code::UploadExpired, "the upload was not processed in time")
-                            .remedy("send the file again; check that workers run");
+                        let (detail, remedy) = match upload.awaits_bytes() {
+                            true => ("the upload was not completed in time", "begin another upload"),
+                            false => (
+                                "the upload was not processed in time",
+                                "send the file again; check that workers run",
+                            ),
+                        };
+                        let fault = Fault::new(Code::UploadExpired, detail).remedy(remedy);
                         fail_upload(self, upload.id, fault, None).await
                     }
                 };
@@ -263,10 +269,23 @@ impl Larder {
         let unfinished = UnfinishedOptions { begun_before: now.minus(LEFTOVER_AGE), dry_run: report.dry_run };
         let removed = store.remove_unfinished(unfinished).await.map_err(Fault::from);
         report.leftovers += told(removed, "something unfinished", "in the store")?.unwrap_or(0);
+        for folder in ["staging", "incoming"] {
+            self.sweep_folder(store, folder, now, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep_folder(
+        &self,
+        store: &Arc<dyn Store>,
+        folder: &str,
+        now: Timestamp,
+        report: &mut SweepReport,
+    ) -> Result<(), Fault> {
         let mut after = None;
         loop {
             let options = ListOptions {
-                prefix: format!("{OWN_FOLDER}/staging/"),
+                prefix: format!("{OWN_FOLDER}/{folder}/"),
                 after: after.take(),
                 limit: BATCH as usize,
                 ..ListOptions::default()

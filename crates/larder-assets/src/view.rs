@@ -48,7 +48,7 @@ pub struct UploadView {
     pub id: UploadId,
     /// `pending`, `processing`, `completed`, `failed` or `expired`.
     pub status: String,
-    /// What is being done: `receiving`, `queued`, `checking`, `storing`, `variants`, `done`.
+    /// What is being done: `awaiting_bytes`, `receiving`, `queued`, `checking`, `storing`, `variants`, `done`.
     pub stage: String,
     /// How much of the work is done, 0 to 100.
     pub progress_percentage: u8,

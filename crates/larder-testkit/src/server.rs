@@ -34,6 +34,7 @@ pub struct Server {
     address: String,
     data_dir: PathBuf,
     binary: PathBuf,
+    environment: Vec<(String, String)>,
     log: Arc<Mutex<String>>,
     /// Removed at the end, if the data directory is ours.
     _own: Option<TempDir>,
@@ -120,7 +121,8 @@ impl Starter {
             let _ = child.wait();
             panic!("the server is not ready; its log:\n{}", text(&log));
         };
-        Server { address, child, data_dir, binary: self.binary, log, _own: own }
+        let Self { binary, environment, .. } = self;
+        Server { address, child, data_dir, binary, environment, log, _own: own }
     }
 }
 
@@ -157,9 +159,11 @@ impl Server {
         command
     }
 
-    /// A command of the same binary that opens this server's data directory itself.
+    /// A command of the same binary that opens this server's data directory itself, with the same
+    /// environment.
     pub fn cli_beside(&self) -> Command {
         let mut command = command(&self.binary);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("LARDER_DATA_DIR", &self.data_dir);
         command
     }

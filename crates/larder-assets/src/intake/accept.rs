@@ -1,14 +1,16 @@
 //! From staged bytes to an upload that is acknowledged.
 
+use std::sync::Arc;
+
 use larder_catalog::{
     Begun, Class, IdempotencyAnswer, IdempotencyRecord, NewIdempotency, NewJob, UploadRecord, UploadStatus,
 };
 use larder_core::{BucketName, Code, Fault, FileType, ObjectKey, UploadId};
-use larder_store::{ByteStream, OpenOptions};
+use larder_store::{ByteStream, OpenOptions, Store};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Incoming, Said, Staged, check, polyglot, uncut};
+use super::{Incoming, Said, Staged, check, polyglot, stage, uncut};
 use crate::{
     buckets::Bucket,
     fail_point,
@@ -70,7 +72,8 @@ impl Larder {
         let bucket = self.bucket(&incoming.bucket).await?;
         self.check_backlog(&bucket).await?;
         Said::from(&incoming).check(self.ambient().now())?;
-        let file_type = self.judge(&bucket, &incoming, &staged).await?;
+        let lies = (self.stores().primary(), &staged.bytes);
+        let file_type = self.judge(&bucket, &incoming, lies).await?;
         if let Some(key) = &incoming.key {
             self.refuse_taken(&bucket, key).await?;
         }
@@ -108,9 +111,8 @@ impl Larder {
         &self,
         bucket: &Bucket,
         incoming: &Incoming,
-        staged: &Staged,
+        (store, bytes): (&Arc<dyn Store>, &stage::Staged),
     ) -> Result<Option<&'static FileType>, Fault> {
-        let bytes = &staged.bytes;
         let limit = bucket.policy.max_bytes.0;
         if bytes.size_bytes > limit {
             return Err(Fault::new(
@@ -119,7 +121,7 @@ impl Larder {
             )
             .remedy("send a smaller file, or raise max_bytes of the bucket"));
         }
-        let tail = self.tail(staged).await?;
+        let tail = tail(store, bytes).await?;
         let claims = check::Claims {
             content_type: incoming.declared_type.as_deref(),
             file_name: incoming.file_name.as_deref(),
@@ -130,19 +132,7 @@ impl Larder {
         check::check(&bucket.policy, &limits, &claims, &glimpse)
     }
 
-    async fn tail(&self, staged: &Staged) -> Result<Vec<u8>, Fault> {
-        let bytes = &staged.bytes;
-        if bytes.is_whole_in_head() {
-            let from = bytes.head.len().saturating_sub(polyglot::TAIL_BYTES);
-            return Ok(bytes.head[from..].to_vec());
-        }
-        let from = bytes.size_bytes.saturating_sub(polyglot::TAIL_BYTES as u64);
-        let options = OpenOptions::range(from..bytes.size_bytes);
-        let opened = self.stores().primary().open(&bytes.place, options).await?;
-        Ok(opened.exact().body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
-    }
-
-    async fn refuse_taken(&self, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
+    pub(crate) async fn refuse_taken(&self, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
         match self.catalog().asset_at(&bucket.name, key).await? {
             Some(_) => Err(key_taken(bucket, key)),
             None => Ok(()),
@@ -155,26 +145,41 @@ impl Larder {
         staged: &Staged,
         file_type: Option<&FileType>,
     ) -> UploadRecord {
-        let now = self.ambient().now();
         let content_type = file_type.map_or("application/octet-stream", |known| known.content_type);
         UploadRecord {
-            id: staged.id,
-            bucket: incoming.bucket.clone(),
-            key: incoming.key.clone(),
-            status: UploadStatus::Pending,
-            stage: "queued".to_owned(),
             progress_percentage: 50,
             bytes_received: staged.bytes.size_bytes,
             bytes_total: Some(staged.bytes.size_bytes),
-            error: None,
-            asset_id: None,
-            asset_version: None,
             staging_place: Some(staged.bytes.place.to_string()),
-            staging_store: self.stores().primary_name().to_owned(),
             sha256: Some(staged.bytes.sha256.clone()),
             md5: Some(staged.bytes.md5.clone()),
             size_bytes: Some(staged.bytes.size_bytes),
             content_type: Some(content_type.to_owned()),
+            ..self.new_record(staged.id, incoming)
+        }
+    }
+
+    /// The record of an upload of which no bytes have come.
+    pub(crate) fn new_record(&self, id: UploadId, incoming: &Incoming) -> UploadRecord {
+        let now = self.ambient().now();
+        UploadRecord {
+            id,
+            bucket: incoming.bucket.clone(),
+            key: incoming.key.clone(),
+            status: UploadStatus::Pending,
+            stage: "queued".to_owned(),
+            progress_percentage: 0,
+            bytes_received: 0,
+            bytes_total: None,
+            error: None,
+            asset_id: None,
+            asset_version: None,
+            staging_place: None,
+            staging_store: self.stores().primary_name().to_owned(),
+            sha256: None,
+            md5: None,
+            size_bytes: None,
+            content_type: None,
             declared_type: incoming.declared_type.clone(),
             original_filename: incoming.file_name.clone(),
             owner: incoming.owner.clone(),
@@ -238,6 +243,16 @@ impl Larder {
             Some(existing) => replay(*existing, claim.map(|(_, claim)| claim)),
         }
     }
+}
+
+async fn tail(store: &Arc<dyn Store>, bytes: &stage::Staged) -> Result<Vec<u8>, Fault> {
+    if bytes.is_whole_in_head() {
+        let from = bytes.head.len().saturating_sub(polyglot::TAIL_BYTES);
+        return Ok(bytes.head[from..].to_vec());
+    }
+    let from = bytes.size_bytes.saturating_sub(polyglot::TAIL_BYTES as u64);
+    let opened = store.open(&bytes.place, OpenOptions::range(from..bytes.size_bytes)).await?;
+    Ok(opened.exact().body.read_all(polyglot::TAIL_BYTES as u64).await?.to_vec())
 }
 
 fn answer_of(view: &UploadView) -> Result<IdempotencyAnswer, Fault> {

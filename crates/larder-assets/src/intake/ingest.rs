@@ -48,7 +48,8 @@ impl Larder {
         staged.check_age()?;
         let bucket = self.bucket(&incoming.bucket).await?;
         Said::from(&incoming).check(self.ambient().now())?;
-        let file_type = self.judge(&bucket, &incoming, &staged).await?;
+        let lies = (self.stores().primary(), &staged.bytes);
+        let file_type = self.judge(&bucket, &incoming, lies).await?;
         let bytes = &staged.bytes;
         let key = match &incoming.key {
             Some(key) => key.clone(),

@@ -5,6 +5,7 @@
 //! once. `accept` and `put` are both steps in one call.
 
 pub mod check;
+pub mod direct;
 pub mod ingest;
 pub mod polyglot;
 pub mod stage;
@@ -25,6 +26,7 @@ use larder_store::ByteStream;
 use serde_json::Map;
 
 pub use accept::{Accepted, Idempotency};
+pub use direct::DirectUpload;
 pub use uploads::UploadQuery;
 
 pub(crate) use accept::key_taken;
@@ -33,7 +35,7 @@ pub(crate) use in_flight::{Arrival, InFlight};
 pub(crate) use said::Said;
 pub(crate) use staging_lock::StagingLock;
 
-use crate::{larder::Larder, sweep::LEFTOVER_AGE};
+use crate::{buckets::Bucket, larder::Larder, sweep::LEFTOVER_AGE};
 
 /// Through which door a file came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub enum Door {
     Put,
     /// The address of a remote file.
     Url,
+    /// A PUT into the store, at a signed address.
+    Direct,
     /// One of several files in one request.
     Batch,
     /// The command line, on the data directory itself.
@@ -60,6 +64,7 @@ impl Door {
             Self::Raw => "raw",
             Self::Put => "put",
             Self::Url => "url",
+            Self::Direct => "direct",
             Self::Batch => "batch",
             Self::CommandLine => "command_line",
         }
@@ -196,6 +201,11 @@ impl Drop for Staged {
 }
 
 impl Larder {
+    /// The largest file that a bucket takes.
+    pub(crate) fn upload_bytes_max(&self, bucket: &Bucket) -> u64 {
+        bucket.policy.max_bytes.0.min(self.settings().upload_bytes_max)
+    }
+
     /// Streams a body into staging. What `incoming` announces of it is checked on the way.
     ///
     /// The bytes are durable when this returns. The body may hand a
@@ -205,11 +215,33 @@ impl Larder {
     /// [`Code::BucketNotFound`](larder_core::Code::BucketNotFound) before a byte is read; those of
     /// [`stage::stage`].
     pub async fn stage(&self, incoming: &Incoming, body: ByteStream) -> Result<Staged, Fault> {
-        let bucket = self.bucket(&incoming.bucket).await?;
         let id = UploadId::new(self.ambient());
-        let place = crate::larder::own_place(&format!("staging/{id}"))?;
+        self.stage_at(id, &id.to_string(), incoming, body).await
+    }
+
+    /// As [`stage`](Self::stage), for an upload that has a record already. Each try has a place of its own,
+    /// so that one whose lease ran out takes nothing from the next.
+    pub(crate) async fn stage_for(
+        &self,
+        upload: UploadId,
+        incoming: &Incoming,
+        body: ByteStream,
+    ) -> Result<Staged, Fault> {
+        let name = format!("{upload}.{}", UploadId::new(self.ambient()));
+        self.stage_at(upload, &name, incoming, body).await
+    }
+
+    async fn stage_at(
+        &self,
+        id: UploadId,
+        name: &str,
+        incoming: &Incoming,
+        body: ByteStream,
+    ) -> Result<Staged, Fault> {
+        let bucket = self.bucket(&incoming.bucket).await?;
+        let place = crate::larder::own_place(&format!("staging/{name}"))?;
         let expected = stage::Expected {
-            bytes_max: bucket.policy.max_bytes.0.min(self.settings().upload_bytes_max),
+            bytes_max: self.upload_bytes_max(&bucket),
             bytes: incoming.declared_bytes,
             sha256: incoming.expect_sha256.clone(),
             md5: incoming.expect_md5.clone(),

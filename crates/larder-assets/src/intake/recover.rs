@@ -145,12 +145,18 @@ impl Larder {
     /// Whether an upload that still needs them names these staged bytes, or a request of this process
     /// that is still running.
     pub(crate) async fn is_awaited(&self, staged: &Place) -> Result<bool, Fault> {
-        let Ok(id) = staged.name().parse::<UploadId>() else { return Ok(false) };
+        // Of several tries of one upload (`Larder::stage_for`), its record names the one that counts.
+        let (name, is_try) =
+            staged.name().split_once('.').map_or((staged.name(), false), |(id, _)| (id, true));
+        let Ok(id) = name.parse::<UploadId>() else { return Ok(false) };
         if self.in_flight().contains(id) {
             return Ok(true);
         }
         let upload = self.catalog().upload(id).await?;
-        Ok(upload.is_some_and(|upload| self.keeps_bytes(&upload)))
+        Ok(upload.is_some_and(|upload| {
+            let is_named = upload.staging_place.as_deref() == Some(staged.as_str());
+            self.keeps_bytes(&upload) && (is_named || !is_try)
+        }))
     }
 
     /// Whether an upload has staged bytes and needs them: it has not ended, or it ended by no fault of

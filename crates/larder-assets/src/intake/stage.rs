@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use larder_core::{Code, Fault, file_type::SNIFF_BYTES, text::display_bytes};
-use larder_store::{ByteStream, CircuitOpen, Fingerprint, Place, PutOptions, Store};
+use larder_store::{ByteStream, CircuitOpen, Fingerprint, OpenOptions, Place, PutOptions, Store};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
@@ -58,6 +58,7 @@ pub struct Expected {
 pub type Received = Arc<AtomicU64>;
 
 /// The state of a running hash, shared with the stream that the store consumes.
+#[derive(Default)]
 struct Tally {
     sha256: Sha256,
     md5: Md5,
@@ -85,32 +86,53 @@ pub async fn stage(
     {
         return Err(too_large(Some(announced), expected.bytes_max));
     }
-    let tally = Arc::new(Mutex::new(Tally {
-        sha256: Sha256::new(),
-        md5: Md5::new(),
-        size_bytes: 0,
-        head: Vec::new(),
-    }));
+    let tally = Arc::new(Mutex::new(Tally::default()));
     let counted = counted(body, tally.clone(), expected.bytes_max, received);
     let options = PutOptions { size_hint: expected.bytes, ..PutOptions::default() };
     let stat = store.put(&place, counted, options).await.map_err(fault_of_put)?;
     let tally = Arc::into_inner(tally)
         .and_then(|mutex| mutex.into_inner().ok())
         .ok_or_else(|| Fault::internal("the store kept the body's stream after its end"))?;
-    let staged = Staged {
-        place,
-        fingerprint: stat.fingerprint,
-        size_bytes: tally.size_bytes,
-        sha256: hex::encode(tally.sha256.finalize()),
-        md5: hex::encode(tally.md5.finalize()),
-        head: tally.head,
-    };
+    let staged = tally.result(place, stat.fingerprint);
     if let Err(fault) = check_stored(stat.size_bytes, &staged).and_then(|()| check_against(&staged, expected))
     {
         discard(store, &staged.place).await;
         return Err(fault);
     }
     Ok(staged)
+}
+
+/// Reads bytes in staging that came without [`stage`], and says of them what it would have said.
+///
+/// # Errors
+/// As [`stage`], but that the bytes stay; the store's if they are not there.
+pub async fn take_stock(store: &dyn Store, place: Place, expected: &Expected) -> Result<Staged, Fault> {
+    let opened = store.open(&place, OpenOptions::default()).await?.exact();
+    if let Some(announced) = expected.bytes
+        && announced != opened.stat.size_bytes
+    {
+        let found = opened.stat.size_bytes;
+        return Err(incomplete(announced, found));
+    }
+    let (mut tally, mut body) = (Tally::default(), opened.body);
+    while let Some(chunk) = body.next().await {
+        tally.take(&chunk?, expected.bytes_max)?;
+    }
+    let staged = tally.result(place, opened.stat.fingerprint);
+    check_against(&staged, expected)?;
+    Ok(staged)
+}
+
+/// Refuses an announced size that no bucket of this limit takes.
+///
+/// # Errors
+/// [`Code::FileTooLarge`], [`Code::EmptyFile`].
+pub(crate) fn check_size(announced: u64, bytes_max: u64) -> Result<(), Fault> {
+    match announced {
+        0 => Err(empty()),
+        bytes if bytes > bytes_max => Err(too_large(Some(bytes), bytes_max)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes staged bytes; a failure is only logged, since the sweep removes what stays behind.
@@ -137,6 +159,17 @@ fn counted(body: ByteStream, tally: Arc<Mutex<Tally>>, bytes_max: u64, received:
 }
 
 impl Tally {
+    fn result(self, place: Place, fingerprint: Fingerprint) -> Staged {
+        Staged {
+            place,
+            fingerprint,
+            size_bytes: self.size_bytes,
+            sha256: hex::encode(self.sha256.finalize()),
+            md5: hex::encode(self.md5.finalize()),
+            head: self.head,
+        }
+    }
+
     fn take(&mut self, chunk: &Bytes, bytes_max: u64) -> Result<(), Fault> {
         self.size_bytes += chunk.len() as u64;
         if self.size_bytes > bytes_max {
@@ -163,11 +196,10 @@ fn check_against(staged: &Staged, expected: &Expected) -> Result<(), Fault> {
     if let Some(announced) = expected.bytes
         && announced != staged.size_bytes
     {
-        let detail = format!("{announced} bytes were announced, {} arrived", staged.size_bytes);
-        return Err(Fault::new(Code::BodyIncomplete, detail).remedy("send the file again"));
+        return Err(incomplete(announced, staged.size_bytes));
     }
     if staged.size_bytes == 0 {
-        return Err(Fault::new(Code::EmptyFile, "the file has no bytes").remedy("send a file with content"));
+        return Err(empty());
     }
     let pairs = [("SHA-256", &expected.sha256, &staged.sha256), ("MD5", &expected.md5, &staged.md5)];
     for (name, announced, found) in pairs {
@@ -179,6 +211,15 @@ fn check_against(staged: &Staged, expected: &Expected) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn incomplete(announced: u64, arrived: u64) -> Fault {
+    let detail = format!("{announced} bytes were announced, {arrived} arrived");
+    Fault::new(Code::BodyIncomplete, detail).remedy("send the file again")
+}
+
+fn empty() -> Fault {
+    Fault::new(Code::EmptyFile, "the file has no bytes").remedy("send a file with content")
 }
 
 fn too_large(announced: Option<u64>, limit: u64) -> Fault {

@@ -72,45 +72,10 @@ impl Larder {
         Said::from(&incoming).check(self.ambient().now())?;
         self.check_backlog(&bucket).await?;
         let claim = idempotency.map(|wanted| self.claim(wanted, &incoming, url.as_str()));
-        let record = self.import_record(&incoming);
+        let record = self.new_record(UploadId::new(self.ambient()), &incoming);
         let job = new_job(&ImportUrl { upload_id: record.id, url })?;
         let larder = self.clone();
         uncut(async move { larder.store_upload(record, job, claim).await }).await
-    }
-
-    fn import_record(&self, incoming: &Incoming) -> UploadRecord {
-        let now = self.ambient().now();
-        UploadRecord {
-            id: UploadId::new(self.ambient()),
-            bucket: incoming.bucket.clone(),
-            key: incoming.key.clone(),
-            status: UploadStatus::Pending,
-            stage: "queued".to_owned(),
-            progress_percentage: 0,
-            bytes_received: 0,
-            bytes_total: None,
-            error: None,
-            asset_id: None,
-            asset_version: None,
-            staging_place: None,
-            staging_store: self.stores().primary_name().to_owned(),
-            sha256: None,
-            md5: None,
-            size_bytes: None,
-            content_type: None,
-            declared_type: incoming.declared_type.clone(),
-            original_filename: incoming.file_name.clone(),
-            owner: incoming.owner.clone(),
-            metadata: serde_json::Value::Object(incoming.metadata.clone()),
-            tags: incoming.tags.clone(),
-            door: Door::Url.as_str().to_owned(),
-            credential: incoming.credential,
-            created_at: now,
-            updated_at: now,
-            expires_at: now.plus(self.settings().upload_life),
-            asset_expires_at: incoming.expires_at,
-            finished_at: None,
-        }
     }
 
     async fn fetch(&self, job: &ImportUrl, context: &JobContext) -> Result<Ended, Fault> {
@@ -125,18 +90,22 @@ impl Larder {
             let remote =
                 self.guarded().get(&job.url).await.map_err(|fault| remote_failure(fault, context))?;
             let incoming = incoming_of(&upload, remote.content_type, remote.size_bytes, remote.file_name);
-            let staged = self.stage(&incoming, remote.body).await.map_err(|fault| match fault.code {
-                // The remote server broke off: trying again may help.
-                Code::BodyIncomplete => {
-                    remote_failure(Fault::new(Code::BackendUnavailable, fault.detail), context)
-                }
-                _ => fault,
-            })?;
+            let staged =
+                self.stage_for(upload.id, &incoming, remote.body).await.map_err(|fault| {
+                    match fault.code {
+                        // The remote server broke off: trying again may help.
+                        Code::BodyIncomplete => {
+                            remote_failure(Fault::new(Code::BackendUnavailable, fault.detail), context)
+                        }
+                        _ => fault,
+                    }
+                })?;
             Ok((incoming, staged))
         };
         let (incoming, staged) = context.unless_stopped(fetched).await?;
         let bucket = self.bucket(&upload.bucket).await?;
-        let file_type = self.judge(&bucket, &incoming, &staged).await?;
+        let lies = (self.stores().primary(), &staged.bytes);
+        let file_type = self.judge(&bucket, &incoming, lies).await?;
         let content_type = file_type.map_or("application/octet-stream", |known| known.content_type);
         let change = UploadChange {
             status: Some(UploadStatus::Pending),

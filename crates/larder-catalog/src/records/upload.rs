@@ -76,7 +76,7 @@ pub struct UploadRecord {
     pub metadata: Value,
     /// The asset's tags.
     pub tags: Vec<String>,
-    /// Through which door it came: `form`, `raw`, `tus`, `s3`, `import`.
+    /// Through which door it came: `form`, `raw`, `direct`, `tus`, `s3`, `url`.
     pub door: String,
     /// With which API key.
     pub credential: Option<KeyId>,
@@ -167,6 +167,14 @@ impl FromRow for UploadRecord {
 }
 
 impl UploadRecord {
+    /// The stage of an upload whose bytes its client puts into the store itself.
+    pub const AWAITING_BYTES: &'static str = "awaiting_bytes";
+
+    /// Whether it waits for its client, and no job for it.
+    pub fn awaits_bytes(&self) -> bool {
+        self.status == UploadStatus::Pending && self.stage == Self::AWAITING_BYTES
+    }
+
     fn columns(&self) -> Vec<(&'static str, Param)> {
         vec![
             ("id", self.id.into()),

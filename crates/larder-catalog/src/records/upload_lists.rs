@@ -67,6 +67,7 @@ fn idle(unchanged_since: Timestamp, after: Option<&UploadRecord>, limit: u32) ->
     Statement::new(SELECT)
         .push("WHERE finished_at IS NULL")
         .and("updated_at <= ", unchanged_since)
+        .and("stage <> ", UploadRecord::AWAITING_BYTES)
         .and_after("expires_at, id", after.map(|upload| (upload.expires_at, upload.id)))
         .push(" ORDER BY expires_at, id LIMIT ")
         .bind(bounded(limit))
@@ -78,7 +79,7 @@ reads! { Durable;
         .push("WHERE finished_at IS NULL").and("expires_at <= ", now)
         .and_after("expires_at, id", after.map(|upload| (upload.expires_at, upload.id)))
         .push(" ORDER BY expires_at, id LIMIT ").bind(bounded(limit));
-    /// Uploads that have not ended and did not change since an instant, by the end of their time;
+    /// Uploads that have not ended, wait for no client, and did not change since an instant, by the end of their time;
     /// `after` is the last of the previous page.
     many idle_uploads(unchanged_since: Timestamp, after: Option<&UploadRecord>, limit: u32) -> UploadRecord =
         idle(unchanged_since, after, limit);

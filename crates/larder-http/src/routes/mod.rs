@@ -8,6 +8,7 @@ mod buckets;
 mod bulk;
 mod delivery;
 mod digest;
+mod direct;
 mod events;
 mod form;
 mod health;
@@ -168,6 +169,7 @@ const fn answers(status: u16, description: &'static str) -> Reply {
 const GROUPS: &[&[Route]] = &[
     uploads::ROUTES,
     imports::ROUTES,
+    direct::ROUTES,
     events::ROUTES,
     objects::ROUTES,
     assets::ROUTES,

@@ -58,12 +58,7 @@ struct Sign {
 async fn sign(call: Call) -> Outcome {
     let body: Sign = call.json().await?;
     call.may(Action::Sign, Some(&body.bucket), Some(body.key.as_str()))?;
-    let settings = call.larder().settings();
-    let life = body.expires_in_seconds.map_or(settings.signed_url_life, Duration::from_secs);
-    if life.is_zero() || life > settings.signed_url_life_max {
-        let longest = settings.signed_url_life_max.as_secs();
-        return Err(Problem::invalid(format!("expires_in_seconds is a number from 1 to {longest}")));
-    }
+    let life = life_of(&call, body.expires_in_seconds)?;
     let links = call.larder().links();
     let expires = links.expiry(life);
     // Signed by the caller's key, so that revoking the key ends its URLs too.
@@ -80,6 +75,17 @@ async fn sign(call: Call) -> Outcome {
     };
     let expires_at = Timestamp::from_millis(expires.saturating_mul(1_000));
     ok(&json!({ "url": links.absolute(&path), "expires_at": expires_at }))
+}
+
+/// How long a signed URL is to be good.
+pub(super) fn life_of(call: &Call, expires_in_seconds: Option<u64>) -> Result<Duration, Problem> {
+    let settings = call.larder().settings();
+    let life = expires_in_seconds.map_or(settings.signed_url_life, Duration::from_secs);
+    if life.is_zero() || life > settings.signed_url_life_max {
+        let longest = settings.signed_url_life_max.as_secs();
+        return Err(Problem::invalid(format!("expires_in_seconds is a number from 1 to {longest}")));
+    }
+    Ok(life)
 }
 
 /// The recipe as it stands in the URL.

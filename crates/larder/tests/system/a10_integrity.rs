@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::client::{ask, client, finished, json_of, larder, server, upload};
+use crate::{
+    client::{ask, client, finished, json_of, larder, server, upload},
+    store::folder,
+};
 
 fn webp(jpeg: &[u8], within: Option<(u32, u32)>) -> Vec<u8> {
     let recipe: Recipe = match within {
@@ -120,7 +123,7 @@ async fn every_original_is_whole(client: &Client, server: &Server, all: &BTreeMa
 #[tokio::test]
 async fn a10_adopted_folders_are_served_and_survive_the_loss_of_the_catalogue() {
     let data = TempDir::new().unwrap();
-    let root = data.path().join("media");
+    let root = folder(data.path());
     let (pages, posters) = (fixtures::covers_and_pages(), fixtures::posters_in_sizes(webp));
     fixtures::write_tree(&root, &pages);
     fixtures::write_tree(&root, &posters);
@@ -287,7 +290,7 @@ async fn a10_scrub_finds_each_kind_of_planted_damage_and_mends_what_it_says() {
     let source = format!("{}/", files.path().display());
     let put = beside(data.path(), &["put", &source, "--bucket", "media"]).output().unwrap();
     assert!(put.status.success(), "{}", printed(&put));
-    let root = data.path().join("media/media");
+    let root = folder(data.path()).join("media");
     let (code, report) = told(&mut beside(data.path(), &["scrub", "--full"]));
     assert_eq!((code, &report["problems"], &report["assets"]), (0, &json!(0), &json!(4)), "{report}");
 

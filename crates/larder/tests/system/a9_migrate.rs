@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,6 +16,7 @@ use std::{
 use larder_assets::fail_point;
 use larder_testkit::{
     fixtures,
+    s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, s3s_fs::S3sFs},
     server::{Server, Starter, printed},
 };
 use reqwest::{Client, Method, StatusCode};
@@ -47,8 +48,28 @@ const SECOND_FOLDER: End = End {
     places: |home| files_below(&home.join("second")),
 };
 
-/// The pairs of stores between which everything is moved there and back.
-const PAIRS: &[(&End, &End)] = &[(&LOCAL, &SECOND_FOLDER)];
+const BUCKET: End = End {
+    name: "s3",
+    environment: |_| {
+        vec![
+            ("AWS_ACCESS_KEY_ID".to_owned(), ACCESS_KEY_ID.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), SECRET_ACCESS_KEY.to_owned()),
+            ("AWS_STORAGE_BUCKET_NAME".to_owned(), "moved".to_owned()),
+            ("AWS_S3_ENDPOINT_URL".to_owned(), s3_server().endpoint()),
+        ]
+    },
+    places: |_| files_below(&s3_server().bucket("moved")),
+};
+
+/// Of this process, and so of one test.
+fn s3_server() -> &'static S3sFs {
+    static SERVER: OnceLock<S3sFs> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = S3sFs::start();
+        server.bucket("moved");
+        server
+    })
+}
 
 fn files_below(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -289,49 +310,54 @@ async fn move_over(home: &Home, load: &Load, before: Server, from: &'static End,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a9_a_live_site_moves_there_and_back_through_kills_and_no_request_fails() {
-    for (one, two) in PAIRS {
-        let home = Home::new(one, two);
-        let (first, known) = (home.start(one), Arc::new(Known::default()));
-        make_bucket(&first).await;
-        let client = client();
-        for number in 0..200 {
-            upload(&client, first.address(), &known, &format!("old/{number}"), 100_000 + number)
-                .await
-                .unwrap();
-        }
-        // Variants go with their originals, and their URLs stay good.
-        let mut variants = BTreeMap::new();
-        for number in 0..200 {
-            let path = format!("/i/_/p:keep-small/moved/old/{number}.jpg.webp");
-            let answer = client.get(first.url(&path)).send().await.unwrap();
-            assert_eq!(answer.status(), StatusCode::OK, "{path}");
-            variants.insert(path, digest(&answer.bytes().await.unwrap()));
-        }
-        // One in the trash, which can be brought back wherever it lies by then.
-        let url = first.url("/api/v1/buckets/moved/objects/old/7.jpg");
-        let (status, deleted) = ask(&client, Method::DELETE, &url, None).await;
-        assert_eq!(status, StatusCode::OK, "{deleted}");
-        let trashed = known.objects.lock().unwrap().remove("old/7.jpg").unwrap();
+async fn a9_a_live_site_moves_to_another_disk_and_back_through_kills_and_no_request_fails() {
+    moves_there_and_back(&LOCAL, &SECOND_FOLDER).await;
+}
 
-        let load = Load::begin(known.clone(), &first);
-        let second = move_over(&home, &load, first, one, two).await;
-        let third = move_over(&home, &load, second, two, one).await;
-        load.end().await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a9_a_live_site_moves_to_a_bucket_and_back_through_kills_and_no_request_fails() {
+    moves_there_and_back(&LOCAL, &BUCKET).await;
+}
 
-        for (key, sha256) in known.all() {
-            read(&client, third.address(), &key, &sha256).await.unwrap();
-        }
-        for (path, sha256) in variants.iter().filter(|(path, _)| !path.contains("/7.jpg")) {
-            let answer = client.get(third.url(path)).send().await.unwrap();
-            assert_eq!(answer.status(), StatusCode::OK, "{path}");
-            assert_eq!(digest(&answer.bytes().await.unwrap()), *sha256, "{path} is the same, not made again");
-        }
-        let undo = third.url(&format!("/api/v1/assets/{}/restore", deleted["id"].as_str().unwrap()));
-        let (status, back) = ask(&client, Method::POST, &undo, None).await;
-        assert_eq!(status, StatusCode::OK, "{back}");
-        read(&client, third.address(), "old/7.jpg", &trashed).await.unwrap();
+async fn moves_there_and_back(one: &'static End, two: &'static End) {
+    let home = Home::new(one, two);
+    let (first, known) = (home.start(one), Arc::new(Known::default()));
+    make_bucket(&first).await;
+    let client = client();
+    for number in 0..200 {
+        upload(&client, first.address(), &known, &format!("old/{number}"), 100_000 + number).await.unwrap();
     }
+    // Variants go with their originals, and their URLs stay good.
+    let mut variants = BTreeMap::new();
+    for number in 0..200 {
+        let path = format!("/i/_/p:keep-small/moved/old/{number}.jpg.webp");
+        let answer = client.get(first.url(&path)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        variants.insert(path, digest(&answer.bytes().await.unwrap()));
+    }
+    // One in the trash, which can be brought back wherever it lies by then.
+    let url = first.url("/api/v1/buckets/moved/objects/old/7.jpg");
+    let (status, deleted) = ask(&client, Method::DELETE, &url, None).await;
+    assert_eq!(status, StatusCode::OK, "{deleted}");
+    let trashed = known.objects.lock().unwrap().remove("old/7.jpg").unwrap();
+
+    let load = Load::begin(known.clone(), &first);
+    let second = move_over(&home, &load, first, one, two).await;
+    let third = move_over(&home, &load, second, two, one).await;
+    load.end().await;
+
+    for (key, sha256) in known.all() {
+        read(&client, third.address(), &key, &sha256).await.unwrap();
+    }
+    for (path, sha256) in variants.iter().filter(|(path, _)| !path.contains("/7.jpg")) {
+        let answer = client.get(third.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        assert_eq!(digest(&answer.bytes().await.unwrap()), *sha256, "{path} is the same, not made again");
+    }
+    let undo = third.url(&format!("/api/v1/assets/{}/restore", deleted["id"].as_str().unwrap()));
+    let (status, back) = ask(&client, Method::POST, &undo, None).await;
+    assert_eq!(status, StatusCode::OK, "{back}");
+    read(&client, third.address(), "old/7.jpg", &trashed).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

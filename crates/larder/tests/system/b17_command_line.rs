@@ -13,7 +13,10 @@ use larder_testkit::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{failure_of, json_of, larder, lines_of, server, stdout_of};
+use crate::{
+    client::{failure_of, json_of, larder, lines_of, server, stdout_of},
+    store::folder,
+};
 
 /// Where the commands of a test go.
 enum Way {
@@ -158,7 +161,7 @@ fn b17_get_notices_bytes_that_rotted_and_writes_no_file() {
         command
     };
     stdout_of(&mut larder(&["put", text(&dir.path().join("a.jpg")), "--bucket", "keeps"]));
-    let stored = data.path().join("media/keeps/a.jpg");
+    let stored = folder(data.path()).join("keeps/a.jpg");
     let written = stored.metadata().unwrap().modified().unwrap();
     let mut file = std::fs::OpenOptions::new().write(true).open(&stored).unwrap();
     file.seek(SeekFrom::Start(200)).unwrap();

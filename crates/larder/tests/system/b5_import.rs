@@ -12,7 +12,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::client::{ask, client, files_of, finished, json, server};
+use crate::{
+    client::{ask, client, files_of, finished, json, server},
+    store::folder,
+};
 
 async fn import(
     client: &Client,
@@ -32,7 +35,8 @@ async fn import(
 #[tokio::test(flavor = "multi_thread")]
 async fn b5_a_remote_file_is_imported_once_and_only_from_where_it_may() {
     let client = client();
-    let origin = server().start();
+    // A site of its own, wherever it keeps its bytes.
+    let origin = server().env("LARDER_STORE__S3__PREFIX", "origin").start();
     let photo = fixtures::jpeg(800, 600);
     let put = client.put(origin.url("/api/v1/buckets/media/objects/far.jpg")).body(photo.clone());
     assert_eq!(put.send().await.unwrap().status(), StatusCode::CREATED);
@@ -120,8 +124,8 @@ async fn b5_a_running_import_can_be_cancelled_and_leaves_nothing() {
     let (_, job) = ask(&client, Method::GET, &larder.url(&format!("/api/v1/jobs/{job}")), None).await;
     assert_eq!(job["state"], "cancelled", "{job}");
     tokio::time::timeout(Duration::from_secs(5), origin.left).await.expect("nothing is fetched").unwrap();
-    for folder in ["media/.larder/staging", "media/.larder/local/tmp"] {
-        let folder = larder.data_dir().join(folder);
+    for within in [".larder/staging", ".larder/local/tmp"] {
+        let folder = folder(larder.data_dir()).join(within);
         assert!(!folder.is_dir() || files_of(&folder).is_empty(), "{}", folder.display());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client::server;
+use crate::{client::server, store::folder};
 
 #[test]
 fn b8_a_client_that_does_not_finish_its_head_is_cut_off() {
@@ -39,7 +39,7 @@ fn b8_a_body_that_stalls_is_answered_408_and_leaves_nothing() {
     let text = String::from_utf8_lossy(&answer);
     assert!(text.starts_with("HTTP/1.1 408"), "{text}");
     assert!(text.contains("request_timeout"), "{text}");
-    let staging = server.data_dir().join("media/.larder/staging");
+    let staging = folder(server.data_dir()).join(".larder/staging");
     let left = std::fs::read_dir(&staging).map(|entries| entries.count()).unwrap_or(0);
     assert_eq!(left, 0, "nothing stays in {}", staging.display());
 }

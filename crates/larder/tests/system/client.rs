@@ -10,6 +10,8 @@ use larder_testkit::server::{Server, Starter, command, printed};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 
+use crate::store;
+
 /// Time for one upload with all of its variants, on a busy machine.
 pub const UPLOAD_WITHIN: Duration = Duration::from_secs(120);
 
@@ -18,14 +20,18 @@ pub fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_larder"))
 }
 
-/// A server that is about to be started.
+/// A server that is about to be started, over the store of these tests.
 pub fn server() -> Starter {
-    Starter::new(binary())
+    store::environment()
+        .into_iter()
+        .fold(Starter::new(binary()), |starter, (name, value)| starter.env(name, value))
 }
 
-/// A command of the binary without any setting of the environment.
+/// A command of the binary without any setting of the environment but the store of these tests.
 pub fn larder() -> Command {
-    command(&binary())
+    let mut command = command(&binary());
+    command.envs(store::environment());
+    command
 }
 
 /// The folder of real files, where it is given.

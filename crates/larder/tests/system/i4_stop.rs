@@ -16,7 +16,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::{ask, client, finished, json_of, larder, lines_of, server, stdout_of, upload};
+use crate::{
+    client::{ask, client, finished, json_of, larder, lines_of, server, stdout_of, upload},
+    store::folder,
+};
 
 /// Time for something to happen on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -159,7 +162,7 @@ fn putting(data_dir: &Path, photos: &Path) -> Child {
     let mut put = larder();
     put.args(["put", "--bucket", "keeps", "--data-dir"]).arg(data_dir).arg(photos);
     let child = put.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let staging = data_dir.join("media/.larder/staging");
+    let staging = folder(data_dir).join(".larder/staging");
     wait_for("an upload", || std::fs::read_dir(&staging).ok()?.next().map(drop));
     // What an earlier command left may lie there: it counts only once this one listens to signals.
     let status = format!("/proc/{}/status", child.id());

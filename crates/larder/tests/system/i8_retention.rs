@@ -8,7 +8,10 @@ use larder_testkit::{fixtures, server::Server};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::client::{ask, client, json_of, server};
+use crate::{
+    client::{ask, client, json_of, server},
+    store::folder,
+};
 
 async fn put(client: &Client, server: &Server, place: &str, bytes: Vec<u8>) -> Value {
     let (bucket, key) = place.split_once('/').unwrap();
@@ -21,7 +24,7 @@ async fn put(client: &Client, server: &Server, place: &str, bytes: Vec<u8>) -> V
 #[tokio::test(flavor = "multi_thread")]
 async fn i8_files_of_others_are_set_aside_kept_and_served_as_what_they_are() {
     let (server, client) = (server().start(), client());
-    let folder = server.data_dir().join("media");
+    let folder = folder(server.data_dir());
     std::fs::create_dir_all(folder.join("media")).unwrap();
     std::fs::write(folder.join("media/a.jpg"), "of another program").unwrap();
     let asset = put(&client, &server, "media/a.jpg", fixtures::unlike(1, 40, 30)).await;

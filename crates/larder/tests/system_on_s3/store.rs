@@ -1,0 +1,36 @@
+//! The store of these tests: a bucket whose objects are files, so that tests can look at them, and plant damage.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use larder_testkit::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, s3s_fs::S3sFs};
+
+const BUCKET: &str = "larder";
+
+/// Of this process, and so of one test.
+static SERVER: OnceLock<S3sFs> = OnceLock::new();
+
+fn running() -> &'static S3sFs {
+    SERVER.get_or_init(|| {
+        let server = S3sFs::start();
+        server.bucket(BUCKET);
+        server
+    })
+}
+
+/// What a process is told of it, by the names that MinIO's documentation uses.
+pub fn environment() -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.to_owned()),
+        ("AWS_STORAGE_BUCKET_NAME", BUCKET.to_owned()),
+        ("AWS_S3_ENDPOINT_URL", running().endpoint()),
+    ]
+}
+
+/// The folder whose files are what lies in the bucket.
+pub fn folder(_data_dir: &Path) -> PathBuf {
+    running().bucket(BUCKET)
+}
