@@ -14,6 +14,7 @@ mod intake;
 mod migrate;
 mod pictures;
 mod report;
+mod s3;
 mod server;
 mod start;
 mod stats;
@@ -32,7 +33,7 @@ struct Bench {
 }
 
 const BENCHES: &[Bench] =
-    &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH, cache::BENCH, migrate::BENCH];
+    &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH, s3::BENCH, cache::BENCH, migrate::BENCH];
 
 /// Measures and rewrites the figures in docs/benchmarks.md.
 #[derive(Debug, Parser)]
@@ -53,6 +54,12 @@ struct Options {
     once: Option<String>,
     #[arg(long, hide = true)]
     file: Option<PathBuf>,
+    /// Is an S3 server until its standard input ends.
+    #[arg(long, hide = true)]
+    serve_s3: bool,
+    /// Streams a large file to the S3 server at this address and back.
+    #[arg(long, hide = true)]
+    stream_s3: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -66,6 +73,13 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if options.serve_s3 {
+        return s3::serve();
+    }
+    if let Some(endpoint) = &options.stream_s3 {
+        println!("{}", s3::stream_large(endpoint)?);
+        return Ok(());
+    }
     if let (Some(job), Some(file)) = (&options.once, &options.file) {
         println!("{}", image::once(job, file)?);
         return Ok(());

@@ -90,16 +90,15 @@ impl Larder {
             let remote =
                 self.guarded().get(&job.url).await.map_err(|fault| remote_failure(fault, context))?;
             let incoming = incoming_of(&upload, remote.content_type, remote.size_bytes, remote.file_name);
-            let staged =
-                self.stage_for(upload.id, &incoming, remote.body).await.map_err(|fault| {
-                    match fault.code {
-                        // The remote server broke off: trying again may help.
-                        Code::BodyIncomplete => {
-                            remote_failure(Fault::new(Code::BackendUnavailable, fault.detail), context)
-                        }
-                        _ => fault,
+            let staged = self.stage_for(upload.id, &incoming, remote.body).await.map_err(|fault| {
+                match fault.code {
+                    // The remote server broke off: trying again may help.
+                    Code::BodyIncomplete => {
+                        remote_failure(Fault::new(Code::BackendUnavailable, fault.detail), context)
                     }
-                })?;
+                    _ => fault,
+                }
+            })?;
             Ok((incoming, staged))
         };
         let (incoming, staged) = context.unless_stopped(fetched).await?;

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `options` | what is said of a bucket |
 //! | `endpoint` | addresses of the bucket and its objects |
-//! | `credentials`, `shared_profile` | whose requests these are |
+//! | `credentials`, `shared_profile`, `env_file` | whose requests these are |
 //! | `client` | one request: signed, sent, sent again |
 //! | `failure` | what the store answers instead, and what the operator can do |
 //! | `attributes` | headers of attributes, stat and encryption |
@@ -22,6 +22,7 @@ mod check;
 mod client;
 mod credentials;
 mod endpoint;
+mod env_file;
 mod failure;
 mod listing;
 mod moving;
@@ -43,6 +44,7 @@ use url::Url;
 pub use self::{
     admin::{BucketSetup, SetupOutcome, SetupStep, iam_policy},
     check::{Finding, Verdict},
+    env_file::read_env_file,
     options::{Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options},
     shared_profile::SharedProfile,
 };

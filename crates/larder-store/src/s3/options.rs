@@ -156,6 +156,18 @@ pub enum S3Credentials {
         /// The profile's name in it.
         profile: String,
     },
+    /// Variables of a file of `NAME=value` lines ([`read_env_file`](crate::read_env_file)), read again when
+    /// the file changes.
+    Variables {
+        /// The file.
+        path: PathBuf,
+        /// Name of the variable that holds the key's public part.
+        id: String,
+        /// Of the one with its secret part.
+        secret: String,
+        /// Of the one with the token of temporary credentials.
+        session_token: Option<String>,
+    },
     /// What the environment of the process offers: web identity, the role of a container or of the machine.
     Environment,
     /// None: requests are not signed.

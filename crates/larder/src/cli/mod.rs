@@ -43,6 +43,9 @@ pub struct Shared {
     /// Configuration file (default: ./larder.toml where it exists)
     #[arg(long, global = true, env = "LARDER_CONFIG", value_name = "FILE", help_heading = "Everywhere")]
     pub config: Option<PathBuf>,
+    /// File of NAME=value lines, laid under the environment: what is set there wins
+    #[arg(long, global = true, env = "LARDER_ENV_FILE", value_name = "FILE", help_heading = "Everywhere")]
+    pub env_file: Option<PathBuf>,
     /// Data directory; overrides the file and LARDER_DATA_DIR
     #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
     pub data_dir: Option<PathBuf>,

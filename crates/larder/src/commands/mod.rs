@@ -39,7 +39,7 @@ use tokio::time::timeout;
 use crate::{
     backend::{Backend, Embedded, Remote},
     cli::{Cli, Command, Shared},
-    config::{Config, Environment, FlagValue, Raw},
+    config::{Config, ENV_FILE, Environment, FlagValue, Raw},
     failure::{Exit, Failure},
     output::Output,
     service::{log, open::Opening, runtime, stop},
@@ -118,7 +118,7 @@ impl Context {
     /// # Errors
     /// The first mistake.
     pub fn config(&self, flags: Vec<FlagValue>) -> Result<Config, Failure> {
-        Ok(Config::load(self.config_file(), &environment()?, &self.with_shared_flags(flags))?)
+        Ok(Config::load(self.config_file(), &self.environment()?, &self.with_shared_flags(flags))?)
     }
 
     /// The configuration for work that touches no store.
@@ -127,7 +127,26 @@ impl Context {
     /// The first mistake.
     pub fn config_without_store(&self) -> Result<Config, Failure> {
         let flags = self.with_shared_flags(Vec::new());
-        Ok(Config::load_without_store(self.config_file(), &environment()?, &flags)?)
+        Ok(Config::load_without_store(self.config_file(), &self.environment()?, &flags)?)
+    }
+
+    /// The variables of the process, and below them those of the file that is named.
+    fn environment(&self) -> Result<Environment, Failure> {
+        let mut environment = environment()?;
+        let Some(file) = self.shared.env_file.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(environment);
+        };
+        let variables = larder_store::read_env_file(file).map_err(|error| {
+            Failure::configuration(
+                format!("the environment file {} can't be read: {error}", file.display()),
+                "correct the file, or name another with --env-file or LARDER_ENV_FILE",
+            )
+        })?;
+        for (name, value) in variables {
+            environment.entry(name).or_insert(value);
+        }
+        environment.insert(ENV_FILE.to_owned(), file.display().to_string());
+        Ok(environment)
     }
 
     /// The file that is named. An empty variable is as good as none.

@@ -13,9 +13,12 @@ use super::{
 /// Variables and their values, as given to the process.
 pub type Environment = BTreeMap<String, String>;
 
+/// Names the file whose variables were laid under those of the process.
+pub const ENV_FILE: &str = "LARDER_ENV_FILE";
+
 /// Variables with our prefix that are no settings: arguments of the command line, and what tests use.
-const NO_SETTINGS: [&str; 5] =
-    ["LARDER_CONFIG", "LARDER_SERVER", "LARDER_KEY", "LARDER_CORPUS", "LARDER_FAIL_POINT"];
+const NO_SETTINGS: [&str; 6] =
+    ["LARDER_CONFIG", ENV_FILE, "LARDER_SERVER", "LARDER_KEY", "LARDER_CORPUS", "LARDER_FAIL_POINT"];
 
 /// Names that say nothing to a media store, but belong to what the same environments run beside it.
 const UNRELATED: [&str; 1] = ["ORG_ID"];

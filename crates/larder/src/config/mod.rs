@@ -34,7 +34,7 @@ use url::Url;
 pub use self::{
     buckets::{BucketEntry, SHIPPED, shipped_policy},
     docs::configuration_page,
-    environment::Environment,
+    environment::{ENV_FILE, Environment},
     error::ConfigError,
     raw::{FromRaw, Raw, Secret},
     sections::{

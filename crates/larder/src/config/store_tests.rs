@@ -701,3 +701,42 @@ fn the_effective_configuration_is_shown_with_its_places_and_without_its_secrets(
     let root = local.iter().find(|one| one.setting == "store.root").unwrap();
     assert_eq!((root.value.as_deref(), root.source), (Some("./larder-data/media"), "derived"));
 }
+
+#[test]
+fn a15_a_key_in_the_environment_file_is_read_there_again_and_one_that_is_set_over_it_is_not() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"AWS_ACCESS_KEY_ID=AKIA1\nAWS_SECRET_ACCESS_KEY=s\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let of = |secret: &str| {
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", "AKIA1"),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_STORAGE_BUCKET_NAME", "b-b"),
+            ("LARDER_ENV_FILE", path),
+        ];
+        s3(&load(&variables)).credentials.clone()
+    };
+    let S3Credentials::Variables { path: at, id, secret, session_token } = of("s") else {
+        panic!("the key is that of the file");
+    };
+    assert_eq!(
+        (at.as_path(), id.as_str(), secret.as_str()),
+        (file.path(), "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    );
+    assert_eq!(session_token, None);
+    assert!(matches!(of("other"), S3Credentials::Static(_)), "the process has another key");
+}
+
+#[test]
+fn a1_a_bucket_for_anyone_needs_no_credentials() {
+    let config = load(&[("LARDER_STORE__S3__BUCKET", "b-b"), ("LARDER_STORE__S3__ANONYMOUS", "true")]);
+    assert!(matches!(s3(&config).credentials, S3Credentials::Anonymous));
+    let both = [
+        ("LARDER_STORE__S3__BUCKET", "b-b"),
+        ("LARDER_STORE__S3__ANONYMOUS", "true"),
+        ("AWS_ACCESS_KEY_ID", "AKIA1"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+    ];
+    let text = refusal("", &both);
+    assert!(text.contains("AWS_ACCESS_KEY_ID is set, and LARDER_STORE__S3__ANONYMOUS is true"), "{text}");
+}

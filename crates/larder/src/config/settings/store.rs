@@ -152,6 +152,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.store.s3.credentials_profile),
     },
     Setting {
+        path: "store.s3.anonymous", kind: Kind::Flag, default: Some("false"), aliases: &[],
+        doc: "Sends requests without a signature: for a bucket that anyone may use. No credentials are looked for.",
+        set: |config, raw| raw.read_into(&mut config.store.s3.anonymous),
+    },
+    Setting {
         path: "store.s3.public_bucket", kind: Kind::Flag, default: None,
         aliases: &[foreign("S3_PUBLIC_BUCKET", S3).of(Belongs::S3)],
         doc: "Whether anyone may read the bucket at the store itself. Set, it decides the visibility of the shipped buckets, unless `[buckets.…]` says otherwise.",

@@ -13,7 +13,7 @@ use super::{
 use crate::config::{
     Config, ConfigError, Origin,
     address::{is_loopback, spelling},
-    environment::Overlay,
+    environment::{ENV_FILE, Overlay},
     settings::Setting,
 };
 
@@ -122,6 +122,12 @@ fn credentials(
         (None, Some(half)) => return Err(half_a_key(config, half, "store.s3.access_key_id")),
         _ => {}
     }
+    if let Some(id) = id.filter(|_| config.store.s3.anonymous) {
+        return Err(ConfigError::new(
+            format!("{} is set, and {} is true", id.name, name(config, "store.s3.anonymous")),
+            "leave one of them out: requests are signed with the key, or by nobody",
+        ));
+    }
     let s3 = &config.store.s3;
     if let (Some(id), Some(secret)) = (&s3.access_key_id, &s3.secret_access_key) {
         // A token that another application's key came with does not belong to one of our own.
@@ -142,7 +148,10 @@ fn credentials(
             config.unset("store.s3.session_token");
             config.store.s3.session_token = None;
         }
-        return Ok((S3Credentials::Static(key), None));
+        return Ok((watched(config, overlay, key)?, None));
+    }
+    if s3.anonymous {
+        return Ok((S3Credentials::Anonymous, None));
     }
     let access = access(config, overlay)?;
     let label = access.label();
@@ -157,6 +166,34 @@ fn credentials(
     };
     config.follows("store.s3.access_key_id", format!("of {label}"), "found");
     Ok((credentials, region))
+}
+
+/// A key that stands in the environment file is read there, again and again, so that it can be replaced without
+/// a restart. One that the process's own environment sets over it can't change.
+fn watched(config: &Config, overlay: &Overlay<'_>, key: S3Key) -> Result<S3Credentials, ConfigError> {
+    let Some(file) = overlay.environment().get(ENV_FILE) else { return Ok(S3Credentials::Static(key)) };
+    let path = Path::new(file);
+    let Ok(variables) = larder_store::read_env_file(path) else { return Ok(S3Credentials::Static(key)) };
+    let named = |setting: &'static str, value: &str| {
+        let variable = match config.origins.get(setting)? {
+            Origin::Variable(name) => (*name).to_owned(),
+            Origin::Overlay(name) => name.clone(),
+            _ => return None,
+        };
+        (variables.get(&variable).map(String::as_str) == Some(value)).then_some(variable)
+    };
+    let (id, secret) =
+        (named("store.s3.access_key_id", &key.id), named("store.s3.secret_access_key", &key.secret));
+    let token = key.session_token.as_deref().map(|token| named("store.s3.session_token", token));
+    Ok(match (id, secret, token) {
+        (Some(id), Some(secret), None) => {
+            S3Credentials::Variables { path: path.to_owned(), id, secret, session_token: None }
+        }
+        (Some(id), Some(secret), Some(Some(token))) => {
+            S3Credentials::Variables { path: path.to_owned(), id, secret, session_token: Some(token) }
+        }
+        _ => S3Credentials::Static(key),
+    })
 }
 
 /// The bucket's name and the prefix in it.

@@ -113,6 +113,8 @@ pub struct S3Config {
     pub credentials_file: Option<PathBuf>,
     /// The profile in it.
     pub credentials_profile: Option<String>,
+    /// Whether requests are signed by nobody.
+    pub anonymous: bool,
     /// Whether the bucket is public; decides the visibility of the shipped buckets.
     pub public_bucket: Option<bool>,
     /// Where in a URL the bucket stands; none goes by server and name.
@@ -166,6 +168,7 @@ impl StoreConfig {
             session_token: None,
             credentials_file: None,
             credentials_profile: None,
+            anonymous: false,
             public_bucket: None,
             addressing: None,
             encryption: EncryptionChoice::None,

@@ -70,6 +70,10 @@ fn detect(config: &Config, overlay: &Overlay<'_>) -> Result<Selection, ConfigErr
                 Setting::at("store.s3.bucket").names_for(config.store.choice)
             ),
         )),
+        (None, Some(bucket)) if config.store.s3.anonymous => {
+            let reason = format!("because {} names a bucket, without credentials", bucket.name);
+            Ok(Selection::new(StoreBackend::S3, reason))
+        }
         (None, Some(bucket)) => match sources(config, overlay).find()? {
             Some(access) => {
                 let reason = format!("because {} names a bucket, for {}", bucket.name, access.label());
