@@ -114,9 +114,12 @@ pub async fn take_stock(store: &dyn Store, place: Place, expected: &Expected) ->
         let found = opened.stat.size_bytes;
         return Err(incomplete(announced, found));
     }
-    let (mut tally, mut body) = (Tally::default(), opened.body);
+    let (mut tally, mut body) = (Tally::default(), opened.body.into_stream());
     while let Some(chunk) = body.next().await {
-        tally.take(&chunk?, expected.bytes_max)?;
+        let chunk = chunk.map_err(|error| {
+            Fault::new(Code::BackendUnavailable, "the staged bytes could not be read").caused_by(error)
+        })?;
+        tally.take(&chunk, expected.bytes_max)?;
     }
     let staged = tally.result(place, opened.stat.fingerprint);
     check_against(&staged, expected)?;

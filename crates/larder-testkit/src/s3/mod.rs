@@ -14,6 +14,7 @@ pub const ACCESS_KEY_ID: &str = "larder-test";
 /// Its secret.
 pub const SECRET_ACCESS_KEY: &str = "larder-test-secret";
 
+/// The access key, as options of a store have it.
 pub fn key() -> larder_store::S3Credentials {
     larder_store::S3Credentials::Static(larder_store::S3Key {
         id: ACCESS_KEY_ID.to_owned(),

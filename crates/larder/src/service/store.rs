@@ -83,12 +83,18 @@ pub async fn with_others(
             }
             (_, Some(root)) => {
                 // A folder that records name is never made: its disk may not be there yet, and an empty
-                // folder would say that the bytes are gone. Nor is one that nobody asked for.
+                // folder would say that the bytes are gone.
                 let is_asked_for = other == StoreBackend::Local2 || config.origins.contains_key("store.root");
                 if !root.exists() && !is_named {
-                    match is_asked_for {
-                        true => make_folder(&root).and_then(|()| open_folder(other.name(), &root, ambient)),
-                        false => continue,
+                    let made = || make_folder(&root).and_then(|()| open_folder(other.name(), &root, ambient));
+                    match (is_asked_for, opening) {
+                        (true, _) => made(),
+                        (false, Opening::Reader) => continue,
+                        // Another process may move to it while this one serves what it moves.
+                        (false, _) => match made() {
+                            Ok(opened) => Ok(opened),
+                            Err(_) => continue,
+                        },
                     }
                 } else {
                     find_folder(&root).and_then(|()| open_folder(other.name(), &root, ambient))
