@@ -46,7 +46,8 @@ async fn measure(options: &Options) -> Result<String> {
     let bucket = async |name: &str| -> Result<Arc<dyn Store>> {
         let mut options = server.options()?;
         options.prefix = name.to_owned();
-        Ok(Arc::new(S3Store::connect(&options, ambient.clone()).await?))
+        let store: Arc<dyn Store> = Arc::new(S3Store::connect(&options, ambient.clone()).await?);
+        Ok(store)
     };
     let (one, two, three) = (local("one")?, local("two")?, bucket("three").await?);
     let stores = Stores::new("one", one.clone()).with("two", two.clone()).with("three", three.clone());

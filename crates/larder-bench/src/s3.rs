@@ -13,7 +13,7 @@ use larder_core::Ambient;
 use larder_store::{OpenOptions, Place, Profile, PutOptions, S3Options, S3Store, Store, StoreExt};
 use larder_testkit::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, key, s3s_fs::S3sFs};
 use object_store::{
-    ObjectStore, ObjectStoreExt, PutPayload,
+    ObjectStoreExt, PutPayload,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
@@ -224,7 +224,7 @@ pub fn stream_large(endpoint: &str) -> Result<String> {
         let put = mib(cpu::peak_bytes(own)?);
         let mut body = store.open(&place, OpenOptions::default()).await?.body.into_stream();
         let mut read = 0;
-        while let Some(chunk) = body.try_next().await? {
+        while let Some(chunk) = body.try_next().await.map_err(anyhow::Error::from_boxed)? {
             read += chunk.len() as u64;
         }
         ensure!(read == chunks * OBJECT_BYTES as u64, "{read} bytes");
