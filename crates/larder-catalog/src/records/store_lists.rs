@@ -108,14 +108,15 @@ impl Catalog {
         self.rows(Class::Durable, filter.variants_after(after, limit)).await
     }
 
-    /// Whether a record says that its bytes lie in a store.
+    /// Whether a record says that its bytes, or a copy of them that a move left, lie in a store.
     ///
     /// # Errors
     /// The database's.
     pub async fn has_in_store(&self, store: &str) -> Result<bool> {
         let filter = StoreFilter { store: store.to_owned(), ..StoreFilter::default() };
         Ok(!self.assets_in_store(&filter, None, 1).await?.is_empty()
-            || !self.variants_in_store(&filter, None, 1).await?.is_empty())
+            || !self.variants_in_store(&filter, None, 1).await?.is_empty()
+            || !self.spare_copies_in(store, None, 1).await?.is_empty())
     }
 
     /// How many assets and how many variants lie in a store. Reads all of them.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{ask, client, json_of, server},
-    store::folder,
+    store::{folder, plant},
 };
 
 async fn put(client: &Client, server: &Server, place: &str, bytes: Vec<u8>) -> Value {
@@ -25,8 +25,7 @@ async fn put(client: &Client, server: &Server, place: &str, bytes: Vec<u8>) -> V
 async fn i8_files_of_others_are_set_aside_kept_and_served_as_what_they_are() {
     let (server, client) = (server().start(), client());
     let folder = folder(server.data_dir());
-    std::fs::create_dir_all(folder.join("media")).unwrap();
-    std::fs::write(folder.join("media/a.jpg"), "of another program").unwrap();
+    plant(server.data_dir(), "media/a.jpg", "of another program").await;
     let asset = put(&client, &server, "media/a.jpg", fixtures::unlike(1, 40, 30)).await;
     let aside = folder.join(".larder/trash").join(format!("unrecorded-{}", asset["id"].as_str().unwrap()));
     assert_eq!(std::fs::read(&aside).unwrap(), b"of another program");
@@ -36,7 +35,7 @@ async fn i8_files_of_others_are_set_aside_kept_and_served_as_what_they_are() {
 
     let url = server.url("/api/v1/buckets/media/objects/a.jpg");
     // Before it is read for the first time: small files are remembered.
-    std::fs::write(folder.join("media/a.jpg"), "<script>changed</script>").unwrap();
+    plant(server.data_dir(), "media/a.jpg", "<script>changed</script>").await;
     let changed = client.get(&url).send().await.unwrap();
     assert_eq!(changed.headers()["content-type"], "application/octet-stream");
     assert!(changed.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));

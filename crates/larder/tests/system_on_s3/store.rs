@@ -5,6 +5,8 @@ use std::{
     sync::OnceLock,
 };
 
+use larder_core::Ambient;
+use larder_store::{PutOptions, S3Store, StoreExt};
 use larder_testkit::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, s3s_fs::S3sFs};
 
 const BUCKET: &str = "larder";
@@ -28,6 +30,14 @@ pub fn environment() -> Vec<(&'static str, String)> {
         ("AWS_STORAGE_BUCKET_NAME", BUCKET.to_owned()),
         ("AWS_S3_ENDPOINT_URL", running().endpoint()),
     ]
+}
+
+/// Puts bytes at a place as another program would.
+pub async fn plant(_data_dir: &Path, place: &str, bytes: &'static str) {
+    let options = running().options(BUCKET);
+    let store = S3Store::connect(&options, Ambient::system()).await.expect("the server is there");
+    let place = place.parse().expect("a place");
+    store.put_bytes(&place, bytes, PutOptions::default()).await.expect("it is put");
 }
 
 /// The folder whose files are what lies in the bucket.
