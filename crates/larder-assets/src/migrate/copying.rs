@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use larder_catalog::Class;
 use larder_core::{Code, Fault};
-use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Store};
+use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Store, StoreExt};
 use sha2::{Digest, Sha256};
 
 use super::{item::Item, rate::Rate};
@@ -155,14 +155,24 @@ impl Larder {
         Ok(same.then_some(opened.stat.fingerprint))
     }
 
+    async fn is_as_it_was(&self, item: &Item) -> Result<bool, Fault> {
+        Ok(item.again(self).await?.is_some_and(|now| {
+            (now.at(), now.sha256(), now.fingerprint()) == (item.at(), item.sha256(), item.fingerprint())
+        }))
+    }
+
     /// Other bytes lie at the target: those of a newer version that went there meanwhile, or a stranger's.
     async fn occupied(&self, item: &Item, to: &str, at: &Place) -> Result<Copied, Fault> {
-        let now = item.again(self).await?;
-        let same = now.is_some_and(|now| {
-            (now.at(), now.sha256(), now.fingerprint()) == (item.at(), item.sha256(), item.fingerprint())
-        });
-        if !same {
+        if !self.is_as_it_was(item).await? {
             return Ok(Copied::Outdated);
+        }
+        if let Item::Asset(asset) = item {
+            // Bytes come before their record: whoever is between the two has the turn of the key.
+            let held = self.hold(&asset.bucket, &asset.key).await?;
+            self.release(&held).await;
+            if !self.is_as_it_was(item).await? || self.store(to)?.find(at).await?.is_none() {
+                return Ok(Copied::Outdated);
+            }
         }
         Err(Fault::new(Code::Conflict, format!("another file lies at {at} in {to}, which is left alone"))
             .remedy("move that file away, then run it again"))
