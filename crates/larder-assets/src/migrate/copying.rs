@@ -28,6 +28,8 @@ pub(super) enum Copied {
     To(Landed),
     /// The bytes are not where, or what, the record said: it has to be read again.
     Outdated,
+    /// Other bytes lay at the target, of a writer that is through by now: it may be tried again.
+    Displaced,
 }
 
 impl Larder {
@@ -170,8 +172,11 @@ impl Larder {
             // Bytes come before their record: whoever is between the two has the turn of the key.
             let held = self.hold(&asset.bucket, &asset.key).await?;
             self.release(&held).await;
-            if !self.is_as_it_was(item).await? || self.store(to)?.find(at).await?.is_none() {
+            if !self.is_as_it_was(item).await? {
                 return Ok(Copied::Outdated);
+            }
+            if self.store(to)?.find(at).await?.is_none() {
+                return Ok(Copied::Displaced);
             }
         }
         Err(Fault::new(Code::Conflict, format!("another file lies at {at} in {to}, which is left alone"))

@@ -275,7 +275,7 @@ impl Larder {
                 )
                 .remedy("restore the file from a backup, or delete the asset")),
             },
-            (Copied::Outdated, now) => Ok(now),
+            (Copied::Outdated | Copied::Displaced, now) => Ok(now),
         }
     }
 
