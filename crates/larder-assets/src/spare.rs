@@ -12,6 +12,7 @@ use crate::{
     commit::Held,
     fail_point,
     larder::{Larder, place},
+    sweep::LEFTOVER_AGE,
 };
 
 /// What became of a copy.
@@ -27,15 +28,25 @@ pub(crate) enum Dropped {
     Foreign,
 }
 
+/// When the note of a copy that is gone is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forget {
+    /// At once.
+    Now,
+    /// When nobody can be about to put the copy: the note of one that was on its way stays for as long as any
+    /// other, as void. By it the bytes are known as ours if they come late, and their record is not switched.
+    WhenOld,
+}
+
 impl Larder {
     /// Removes a copy that is void, or that has been on its way for too long.
-    pub(crate) async fn remove_spare(&self, copy: &SpareCopy) -> Result<Dropped, Fault> {
+    pub(crate) async fn remove_spare(&self, copy: &SpareCopy, forget: Forget) -> Result<Dropped, Fault> {
         // Variants are written without a turn.
         if copy.variant_id.is_some() {
-            return self.drop_copy(copy, None).await;
+            return self.drop_copy(copy, None, forget).await;
         }
         let held = self.hold(&copy.bucket, &copy.key).await?;
-        let outcome = self.drop_copy(copy, Some(&held)).await;
+        let outcome = self.drop_copy(copy, Some(&held), forget).await;
         self.release(&held).await;
         outcome
     }
@@ -43,14 +54,14 @@ impl Larder {
     /// Removes what became void with a change of an asset. What fails is removed by the next sweep.
     pub(crate) async fn remove_void_copies(&self, asset: AssetId) {
         for copy in self.void_copies_of(asset).await {
-            told(self.remove_spare(&copy).await, &copy);
+            told(self.remove_spare(&copy, Forget::WhenOld).await, &copy);
         }
     }
 
     /// Removes what became void with the removal of variants. What fails is removed by the next sweep.
     pub(crate) async fn remove_void_variants(&self, asset: AssetId) {
         for copy in self.void_copies_of(asset).await.into_iter().filter(|copy| copy.variant_id.is_some()) {
-            told(self.drop_copy(&copy, None).await, &copy);
+            told(self.drop_copy(&copy, None, Forget::WhenOld).await, &copy);
         }
     }
 
@@ -68,11 +79,16 @@ impl Larder {
     /// those who hold the turn of the key, and are about to write there.
     pub(crate) async fn remove_if_spare(&self, store: &str, at: &Place) -> Result<bool, Fault> {
         let Some(copy) = self.catalog().spare_copy(store, at.as_str()).await? else { return Ok(false) };
-        Ok(matches!(self.drop_copy(&copy, None).await?, Dropped::Removed | Dropped::Gone))
+        Ok(matches!(self.drop_copy(&copy, None, Forget::WhenOld).await?, Dropped::Removed | Dropped::Gone))
     }
 
     /// Removes the bytes of a copy, if they are ours and no record names their place, and its note.
-    pub(crate) async fn drop_copy(&self, copy: &SpareCopy, held: Option<&Held>) -> Result<Dropped, Fault> {
+    pub(crate) async fn drop_copy(
+        &self,
+        copy: &SpareCopy,
+        held: Option<&Held>,
+        forget: Forget,
+    ) -> Result<Dropped, Fault> {
         let dropped = match self.is_named(copy).await? {
             true => Dropped::Named,
             false => self.remove_ours(copy, held).await?,
@@ -85,13 +101,19 @@ impl Larder {
             );
         }
         fail_point::reached("cleanup.removed");
+        let may_come = copy.fingerprint.is_empty()
+            && self.ambient().now().since(copy.noted_at) < LEFTOVER_AGE
+            && forget == Forget::WhenOld;
         let (copy, fence) = (copy.clone(), held.map(|held| (**held).clone()));
         let forgotten = self.catalog().commit(Class::Durable, move |tx| {
             Box::pin(async move {
                 if let Some(fence) = fence {
                     tx.confirm_place(&fence).await?;
                 }
-                tx.forget_copy(&copy).await
+                match may_come {
+                    true => tx.void_copy(&copy).await,
+                    false => tx.forget_copy(&copy).await,
+                }
             })
         });
         forgotten.await?;

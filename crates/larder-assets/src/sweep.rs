@@ -17,6 +17,7 @@ use crate::{
     },
     larder::{Larder, OWN_FOLDER},
     reports,
+    spare::Forget,
 };
 
 /// Records looked at in one go.
@@ -324,7 +325,7 @@ impl Larder {
                 for copy in &found {
                     report.leftovers += 1;
                     if !report.dry_run {
-                        told(self.remove_spare(copy).await, "a spare copy", &copy.place)?;
+                        told(self.remove_spare(copy, Forget::WhenOld).await, "a spare copy", &copy.place)?;
                     }
                 }
                 last = found.into_iter().last();

@@ -7,7 +7,7 @@ use larder_store::OpenOptions;
 use super::{MigrateOptions, run::Outcome};
 use crate::{
     larder::{Larder, place},
-    spare::Dropped,
+    spare::{Dropped, Forget},
 };
 
 /// Where the bytes lie of which a copy was left.
@@ -58,7 +58,7 @@ impl Larder {
             }
             self.check_present(&present, options.verify).await?;
         }
-        match self.drop_copy(&copy, held).await? {
+        match self.drop_copy(&copy, held, Forget::WhenOld).await? {
             Dropped::Removed => Ok(Outcome::Removed),
             Dropped::Gone | Dropped::Named => Ok(Outcome::Skipped),
             Dropped::Foreign => Err(Fault::new(

@@ -10,7 +10,10 @@ use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOp
 use sha2::{Digest, Sha256};
 
 use super::{item::Item, rate::Rate};
-use crate::larder::{Larder, place};
+use crate::{
+    larder::{Larder, place},
+    spare::Forget,
+};
 
 /// Where a copy came to lie.
 #[derive(Debug)]
@@ -107,7 +110,9 @@ impl Larder {
                 return Ok(());
             }
             match self.catalog().spare_copy(to, at.as_str()).await? {
-                Some(former) if former.sha256 != copy.sha256 => drop(self.remove_spare(&former).await?),
+                Some(former) if former.sha256 != copy.sha256 => {
+                    self.remove_spare(&former, Forget::Now).await?;
+                }
                 _ => return Ok(()),
             }
         }

@@ -20,7 +20,7 @@ use super::{
     item::Item,
     rate::Rate,
 };
-use crate::{fail_point, larder::Larder};
+use crate::{fail_point, larder::Larder, spare::Forget};
 
 /// Records of a page. The notes of a page are one commit.
 const PAGE: u32 = 256;
@@ -282,9 +282,9 @@ impl Larder {
     /// Removes a copy that no record will name.
     async fn take_copy_back(&self, item: &Item, to: &str, landed: &Landed) -> Result<(), Fault> {
         let noted = self.catalog().spare_copy(to, landed.place.as_str()).await?;
-        let ours = |copy: &SpareCopy| copy.state == CopyState::Coming && copy.sha256 == item.sha256();
+        let ours = |copy: &SpareCopy| copy.state != CopyState::Left && copy.sha256 == item.sha256();
         if let Some(copy) = noted.filter(ours) {
-            self.remove_spare(&copy).await?;
+            self.remove_spare(&copy, Forget::Now).await?;
         }
         Ok(())
     }

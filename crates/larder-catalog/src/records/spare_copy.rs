@@ -207,16 +207,28 @@ impl Tx {
         Statement::update("spare_copies", columns).push(" WHERE state = 'left'")
     }
 
+    /// Marks a copy as to be removed, unless it is noted otherwise by now. Answers whether it was there.
+    pub async fn void_copy(&mut self, copy: &SpareCopy) -> Result<bool> {
+        let columns = vec![("state", CopyState::Void.into())];
+        let update = same(Statement::update("spare_copies", columns).push(" WHERE 1 = 1"), copy);
+        Ok(self.execute(Class::Durable, update).await? == 1)
+    }
+
     /// Forgets a copy that is gone, unless it is noted otherwise by now. Answers whether it was there.
     pub async fn forget_copy(&mut self, copy: &SpareCopy) -> Result<bool> {
-        let delete = Statement::new("DELETE FROM spare_copies WHERE 1 = 1")
-            .and("store = ", &copy.store)
-            .and("place = ", &copy.place)
-            .and("state = ", copy.state)
-            .and("sha256 = ", &copy.sha256)
-            .and("fingerprint = ", &copy.fingerprint);
+        let delete = same(Statement::new("DELETE FROM spare_copies WHERE 1 = 1"), copy);
         Ok(self.execute(Class::Durable, delete).await? == 1)
     }
+}
+
+/// Limits a statement to a copy as it was read.
+fn same(statement: Statement, copy: &SpareCopy) -> Statement {
+    statement
+        .and("store = ", &copy.store)
+        .and("place = ", &copy.place)
+        .and("state = ", copy.state)
+        .and("sha256 = ", &copy.sha256)
+        .and("fingerprint = ", &copy.fingerprint)
 }
 
 #[cfg(test)]
