@@ -33,8 +33,8 @@ pub(crate) enum Dropped {
 pub(crate) enum Forget {
     /// At once.
     Now,
-    /// When nobody can be about to put the copy: the note of one that was on its way stays for as long as any
-    /// other, as void. By it the bytes are known as ours if they come late, and their record is not switched.
+    /// When nobody can be about to put the copy any more: until then the note stays, as void. By it the bytes
+    /// are known as ours if they come late, and no record is switched to them.
     WhenOld,
 }
 
@@ -101,9 +101,9 @@ impl Larder {
             );
         }
         fail_point::reached("cleanup.removed");
-        let may_come = copy.fingerprint.is_empty()
-            && self.ambient().now().since(copy.noted_at) < LEFTOVER_AGE
-            && forget == Forget::WhenOld;
+        // One that was left may be about to be put again by a move that found it there.
+        let is_old = self.ambient().now().since(copy.noted_at) >= LEFTOVER_AGE;
+        let may_come = forget == Forget::WhenOld && (copy.state == CopyState::Left || !is_old);
         let (copy, fence) = (copy.clone(), held.map(|held| (**held).clone()));
         let forgotten = self.catalog().commit(Class::Durable, move |tx| {
             Box::pin(async move {

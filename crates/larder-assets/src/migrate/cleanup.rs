@@ -58,7 +58,7 @@ impl Larder {
             }
             self.check_present(&present, options.verify).await?;
         }
-        match self.drop_copy(&copy, held, Forget::WhenOld).await? {
+        match self.drop_copy(&copy, held, Forget::Now).await? {
             Dropped::Removed => Ok(Outcome::Removed),
             Dropped::Gone | Dropped::Named => Ok(Outcome::Skipped),
             Dropped::Foreign => Err(Fault::new(

@@ -209,7 +209,8 @@ impl Tx {
 
     /// Marks a copy as to be removed, unless it is noted otherwise by now. Answers whether it was there.
     pub async fn void_copy(&mut self, copy: &SpareCopy) -> Result<bool> {
-        let columns = vec![("state", CopyState::Void.into())];
+        let since = if copy.state == CopyState::Void { copy.noted_at } else { self.now() };
+        let columns = vec![("state", CopyState::Void.into()), ("noted_at", since.into())];
         let update = same(Statement::update("spare_copies", columns).push(" WHERE 1 = 1"), copy);
         Ok(self.execute(Class::Durable, update).await? == 1)
     }
