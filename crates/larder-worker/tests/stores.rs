@@ -66,7 +66,9 @@ impl Pair {
         for prefix in ["", ".larder/trash/", ".larder/staging/"] {
             let options = ListOptions { prefix: prefix.to_owned(), limit: 1_000, ..ListOptions::default() };
             let listing = self.store(name).list(options).await.unwrap();
-            found.extend(listing.entries.iter().map(|entry| entry.place.to_string()));
+            // A copy that comes while a writer takes its place may be set aside as a stranger's file.
+            let ours = listing.entries.iter().map(|entry| entry.place.to_string());
+            found.extend(ours.filter(|place| !place.contains("/trash/unrecorded-")));
         }
         found
     }
