@@ -305,7 +305,11 @@ async fn a7_a_deletion_that_was_cut_off_after_its_copy_leaves_nothing_at_its_pla
     home.clock().advance(Duration::from_secs(60));
     larder.recover().await.unwrap();
     assert_eq!(larder.read_original(&asset.bucket, &asset.key).await.unwrap_err().code, Code::AssetNotFound);
-    assert_eq!(places(&**larder.stores().primary(), "media/").await, Vec::<String>::new(), "a direct URL finds nothing");
+    assert_eq!(
+        places(&**larder.stores().primary(), "media/").await,
+        Vec::<String>::new(),
+        "a direct URL finds nothing"
+    );
     larder.restore(asset.id).await.unwrap();
     larder.read_original(&asset.bucket, &asset.key).await.unwrap();
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use larder_catalog::Class;
 use larder_core::{Code, Fault};
-use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Store};
+use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Store, StoreExt};
 use sha2::{Digest, Sha256};
 
 use super::{item::Item, rate::Rate};
@@ -61,6 +61,13 @@ impl Larder {
         rate: Option<&Arc<Rate>>,
     ) -> Result<Option<Copied>, Fault> {
         let target = self.store(to)?;
+        // One that shares its bytes may have brought them already.
+        if let Some(found) = target.find(&at).await?
+            && item.is_known_at(self, (to, at.as_str()), found.fingerprint.as_str()).await?
+        {
+            let fingerprint = found.fingerprint.to_string();
+            return Ok(Some(Copied::To(Landed { place: at, fingerprint, adopted: true })));
+        }
         let options = PutOptions {
             attributes: item.attributes(),
             condition: Condition::IfAbsent,

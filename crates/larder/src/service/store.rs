@@ -84,8 +84,7 @@ pub async fn with_others(
             (_, Some(root)) => {
                 // A folder that records name is never made: its disk may not be there yet, and an empty
                 // folder would say that the bytes are gone. Nor is one that nobody asked for.
-                let is_asked_for =
-                    other == StoreBackend::Local2 || config.origins.contains_key("store.root");
+                let is_asked_for = other == StoreBackend::Local2 || config.origins.contains_key("store.root");
                 if !root.exists() && !is_named {
                     match is_asked_for {
                         true => make_folder(&root).and_then(|()| open_folder(other.name(), &root, ambient)),
