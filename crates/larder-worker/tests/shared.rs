@@ -203,7 +203,7 @@ async fn duplicates_share_their_variants_and_the_last_takes_them_away() {
     let larder = with_bucket(larder).await;
     let rule = BucketPolicy { presets: vec!["artwork".to_owned()], ..policy(Layout::Hash) };
     larder.put_bucket(&shared(), rule).await.unwrap();
-    let one = put(&larder, "a.jpg", &photo(1200, 800)).await;
+    let one = put(&larder, "a.jpg", &photo(240, 160)).await;
     Worker::drain(&larder).await.unwrap();
     assert_eq!(variants(&home).len(), 4, "{:?}", variants(&home));
     let put_before = faults.count(Operation::Put);
@@ -363,7 +363,7 @@ async fn bytes_that_come_and_go_under_many_keys_at_once_are_never_lost() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert!(done.load(Ordering::SeqCst) > 60, "{done:?}");
+    assert!(done.load(Ordering::SeqCst) > 12, "there was something to lose: {done:?}");
     for number in 0..6 {
         assert_eq!(read(&larder, &format!("{number}.txt")).await.as_deref(), Ok(contents[number % 2]));
     }

@@ -62,7 +62,8 @@ impl Larder {
     ) -> Result<Option<Copied>, Fault> {
         let target = self.store(to)?;
         // One that shares its bytes may have brought them already.
-        if let Some(found) = target.find(&at).await?
+        if item.is_shared()
+            && let Some(found) = target.find(&at).await?
             && item.is_known_at(self, (to, at.as_str()), found.fingerprint.as_str()).await?
         {
             let fingerprint = found.fingerprint.to_string();

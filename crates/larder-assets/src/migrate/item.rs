@@ -103,23 +103,21 @@ impl Item {
     }
 
     /// Whether its bytes may be shared with others.
-    fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         match self {
             Self::Asset(asset) => is_shared(self.at(), &asset.sha256),
             Self::Variant(..) => source_of_shared(self.at()).is_some(),
         }
     }
 
-    /// Whether a record says that these bytes, which it shares, lie at a place under this fingerprint.
+    /// Whether the record of another that shares these bytes says that they lie at a place under this
+    /// fingerprint.
     pub(super) async fn is_known_at(
         &self,
         larder: &Larder,
         (store, at): (&str, &str),
         fingerprint: &str,
     ) -> Result<bool, Fault> {
-        if !self.is_shared() {
-            return Ok(false);
-        }
         let catalog = larder.catalog();
         Ok(match self {
             Self::Asset(asset) => {
