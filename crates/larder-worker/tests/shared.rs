@@ -364,7 +364,7 @@ async fn bytes_that_come_and_go_under_many_keys_at_once_are_never_lost() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert!(done.load(Ordering::SeqCst) > 12, "there was something to lose: {done:?}");
+    assert!(done.load(Ordering::SeqCst) > 4, "there was something to lose: {done:?}");
     for number in 0..6 {
         assert_eq!(read(&larder, &format!("{number}.txt")).await.as_deref(), Ok(contents[number % 2]));
     }
