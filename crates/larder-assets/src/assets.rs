@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    buckets::Bucket,
     commit::{PutOutcome, WriteCondition},
     intake::{Door, Incoming, Said, key_taken},
     jobs::{self, make_variants::MakeVariants},
@@ -225,7 +226,8 @@ impl Larder {
 
     /// Copies an asset to another key, with what is known of it except its expiry. Its bytes pass the
     /// intake as any others: the rules of the bucket that they come to hold, and so does the source's
-    /// rule on GPS positions, unless `untouched`.
+    /// rule on GPS positions, unless `untouched`. Within a bucket of the `hash` layout no byte is read or
+    /// written.
     ///
     /// # Errors
     /// [`Code::AssetNotFound`]; those of [`Larder::read_original`] and [`Larder::put`];
@@ -235,6 +237,13 @@ impl Larder {
         let target = self.bucket(to.bucket.as_ref().unwrap_or(&source.bucket)).await?;
         if !to.replace && self.catalog().asset_at(&target.name, &to.key).await?.is_some() {
             return Err(key_taken(&target, &to.key));
+        }
+        if let Some(outcome) = self
+            .copy_content(&source, &target, &to)
+            .await
+            .map_err(|fault| taken_if_precondition(fault, &target, &to.key))?
+        {
+            return Ok(outcome);
         }
         let readable = match to.untouched {
             true => self.read_untouched(&source.bucket, &source.key).await?,
@@ -252,10 +261,9 @@ impl Larder {
         };
         let condition = if to.replace { WriteCondition::None } else { WriteCondition::IfAbsent };
         let body = readable.into_body().await?.into_stream();
-        self.put(incoming, condition, body).await.map_err(|fault| match fault.code {
-            Code::PreconditionFailed => key_taken(&target, &to.key),
-            _ => fault,
-        })
+        self.put(incoming, condition, body)
+            .await
+            .map_err(|fault| taken_if_precondition(fault, &target, &to.key))
     }
 
     /// Makes the variants of an asset that its bucket wants and that are not there.
@@ -347,6 +355,13 @@ impl Larder {
     pub async fn whereabouts(&self, id: AssetId) -> Result<(BucketName, ObjectKey), Fault> {
         let record = self.catalog().asset(id).await?.ok_or_else(|| no_asset(id))?;
         Ok((record.bucket, record.key))
+    }
+}
+
+fn taken_if_precondition(fault: Fault, bucket: &Bucket, key: &ObjectKey) -> Fault {
+    match fault.code {
+        Code::PreconditionFailed => key_taken(bucket, key),
+        _ => fault,
     }
 }
 

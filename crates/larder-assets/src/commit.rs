@@ -5,9 +5,15 @@
 //! intent, then moves the bytes, then stores the record in the transaction that proves that it still
 //! holds the key. Whoever finds the intent of a dead writer settles it: if the moved bytes lie at
 //! their place, the record is written; if not, the intent is dropped.
+//!
+//! Bytes that may be shared, by the `hash` layout, have a turn of their own: see [`crate::content`].
 
 use std::{
     ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,12 +22,13 @@ use larder_catalog::{
     VariantIdentity,
 };
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp, UploadId};
-use larder_store::{Attributes, Condition, Fingerprint, OpenOptions, Place, RenameOptions};
+use larder_store::{Attributes, Condition, Fingerprint, OpenOptions, Place, RenameOptions, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     buckets::Bucket,
+    content::{is_shared, shares},
     fail_point,
     jobs::{self, JobContext, make_variants::MakeVariants},
     larder::{Larder, own_place, place},
@@ -41,6 +48,10 @@ const LEFT_TO_MOVE: Duration = Duration::from_secs(5);
 
 /// How long a writer waits for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(40);
+
+/// Assets with equal bytes whose records are corrected at once when damaged bytes were replaced by whole
+/// ones; a scrub that repairs corrects what is beyond.
+const CORRECTED_MAX: u32 = 1_000;
 
 /// What must hold for a key to be written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -68,11 +79,13 @@ pub struct PutOutcome {
 pub(crate) struct Held {
     fence: Fence,
     since: Instant,
+    /// Whether something that was asked for in it may still happen.
+    in_doubt: AtomicBool,
 }
 
 impl Held {
-    fn new(fence: Fence, since: Instant) -> Self {
-        Self { fence, since }
+    pub(crate) fn new(fence: Fence, since: Instant) -> Self {
+        Self { fence, since, in_doubt: AtomicBool::new(false) }
     }
 
     /// Whether bytes may still be moved in this turn.
@@ -82,13 +95,42 @@ impl Held {
     pub(crate) fn may_move(&self) -> Result<(), Fault> {
         match self.since.elapsed() + LEFT_TO_MOVE < HELD_FOR {
             true => Ok(()),
-            false => Err(Fault::new(
-                Code::Conflict,
-                format!("writing {}/{} took longer than its turn", self.fence.bucket, self.fence.key),
-            )
-            .remedy("try again")),
+            false => Err(self.is_over()),
         }
     }
+}
+
+impl Held {
+    /// Removes what must not be removed after the turn is over. If it is not certain what became of that,
+    /// the turn is not given back but runs out.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] if it takes longer, or the turn is nearly over; the store's.
+    pub(crate) async fn remove(&self, store: &Arc<dyn Store>, at: &Place) -> Result<bool, Fault> {
+        self.may_move()?;
+        let left = HELD_FOR.saturating_sub(self.since.elapsed());
+        let removed = match tokio::time::timeout(left, store.remove(at)).await {
+            Ok(removed) => removed.map_err(Fault::from),
+            Err(_) => Err(self.is_over()),
+        };
+        self.in_doubt.fetch_or(removed.is_err(), Ordering::SeqCst);
+        removed
+    }
+
+    fn is_over(&self) -> Fault {
+        let detail = format!("writing {}/{} took longer than its turn", self.fence.bucket, self.fence.key);
+        Fault::new(Code::Conflict, detail).remedy("try again")
+    }
+}
+
+/// The turns that a record is stored in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turns<'a> {
+    pub(crate) key: &'a Fence,
+    /// That of the content, if the bytes lie where others may share them.
+    pub(crate) content: Option<&'a Fence>,
+    /// Whether the records of others that share them may say otherwise of these bytes.
+    pub(crate) corrects: bool,
 }
 
 impl Deref for Held {
@@ -181,6 +223,17 @@ pub(crate) struct WriteIntent {
     pub(crate) upload: Option<UploadId>,
 }
 
+impl WriteIntent {
+    /// Whether the bytes go where others may share them.
+    fn is_shared(&self) -> bool {
+        is_shared(&self.target, &self.bytes.sha256)
+    }
+
+    fn lies_where(&self, asset: &AssetRecord) -> bool {
+        (&asset.store, &asset.place) == (&self.bytes.store, &self.target)
+    }
+}
+
 impl Larder {
     /// Moves staged bytes under a key and stores the record, the variants wanted at upload, their job
     /// and the upload's progress in one transaction; ends `job` in it as well, if one is given.
@@ -227,17 +280,15 @@ impl Larder {
         let present =
             self.catalog().asset_at(&held.bucket, &held.key).await.map_err(|error| before(error.into()))?;
         check_condition(condition, present.as_ref()).map_err(before)?;
-        let mut intent = WriteIntent {
-            target: match &present {
-                Some(asset) => asset.place.clone(),
-                None => Place::of_key(bucket.prefix(), &held.key).to_string(),
-            },
-            asset_id: present.as_ref().map_or_else(|| AssetId::new(self.ambient()), |asset| asset.id),
-            replaces: present.as_ref().map(|asset| asset.version),
-            in_place: present.as_ref().is_some_and(|asset| asset.store == bytes.store),
-            bytes,
-            upload,
-        };
+        let mut intent = self.write_intent(bucket, &held.key, present.as_ref(), bytes, upload);
+        if intent.is_shared() {
+            if let Some(recorded) = self.write_content(bucket, held, &intent, job).await? {
+                return Ok(recorded);
+            }
+            // Something else has the place of these bytes.
+            intent.target = Place::escaped(bucket.prefix(), &held.key).to_string();
+            intent.in_place = present.as_ref().is_some_and(|asset| intent.lies_where(asset));
+        }
         let before_it = match intent.in_place {
             true => self.as_it_lies(&intent.bytes.store, &intent.target).await.map_err(before)?,
             false => Condition::IfAbsent,
@@ -267,12 +318,42 @@ impl Larder {
             }
         };
         fail_point::reached("commit.moved");
+        let turns = Turns { key: held, content: None, corrects: false };
         let recorded = self
-            .record_write(bucket, held, intent, &fingerprint, job)
+            .record_write(bucket, turns, intent, &fingerprint, job)
             .await
             .map_err(|fault| (fault, true))?;
         fail_point::reached("commit.recorded");
         Ok(recorded)
+    }
+
+    /// What is to be done to put bytes under a key: where they go to by the layout of the bucket, and what
+    /// they replace. What lies at a shared place is never overwritten.
+    pub(crate) fn write_intent(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        present: Option<&AssetRecord>,
+        bytes: NewBytes,
+        upload: Option<UploadId>,
+    ) -> WriteIntent {
+        let target = match bucket.place_of_content(&bytes.sha256, &bytes.content_type) {
+            Some(shared) => shared.to_string(),
+            None => match present {
+                Some(asset) if !shares(asset) => asset.place.clone(),
+                _ => Place::of_key(bucket.prefix(), key).to_string(),
+            },
+        };
+        let mut intent = WriteIntent {
+            target,
+            asset_id: present.map_or_else(|| AssetId::new(self.ambient()), |asset| asset.id),
+            replaces: present.map(|asset| asset.version),
+            in_place: false,
+            bytes,
+            upload,
+        };
+        intent.in_place = !intent.is_shared() && present.is_some_and(|asset| intent.lies_where(asset));
+        intent
     }
 
     /// Moves the bytes, if what lay at the place when the turn was taken still lies there. What lies at
@@ -350,11 +431,12 @@ impl Larder {
     pub(crate) async fn record_write(
         &self,
         bucket: &Bucket,
-        held: &Fence,
+        turns: Turns<'_>,
         intent: WriteIntent,
         moved: &Fingerprint,
         job: Option<&JobContext>,
     ) -> Result<(AssetRecord, bool), Fault> {
+        let held = turns.key;
         let store = self.store(&intent.bytes.store)?;
         let fingerprint = store.stat(&place(&intent.target)?).await?.fingerprint;
         if fingerprint != *moved {
@@ -372,6 +454,8 @@ impl Larder {
         let asset = self.asset_record(held, &intent, &fingerprint, wanted.is_empty());
         let work = RecordWork {
             held: held.clone(),
+            content: turns.content.cloned(),
+            corrects: turns.corrects,
             replaces: intent.replaces,
             upload: intent.upload,
             job: match wanted.is_empty() {
@@ -442,20 +526,30 @@ impl Larder {
 
     /// Takes the turn to write a key, settling what a dead writer left.
     pub(crate) async fn hold(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Held, Fault> {
+        loop {
+            let (row, since) = self.wait_for_turn(bucket, key).await?;
+            let held = Held::new(row.fence(), since);
+            if let Some(intent) = row.intent
+                && self.settle(&held, intent).await? == Turn::GivenBack
+            {
+                continue;
+            }
+            return Ok(held);
+        }
+    }
+
+    /// Waits until a row is ours; answers it as it was left, and since when it is held.
+    pub(crate) async fn wait_for_turn(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<(PlaceWrite, Instant), Fault> {
         let deadline = Instant::now() + WAIT_MAX;
         let mut pause = Duration::from_millis(5);
         loop {
             let since = Instant::now();
             match self.try_hold(bucket, key).await {
-                Ok(row) => {
-                    let held = Held::new(row.fence(), since);
-                    if let Some(intent) = row.intent
-                        && self.settle(&held, intent).await? == Turn::GivenBack
-                    {
-                        continue;
-                    }
-                    return Ok(held);
-                }
+                Ok(row) => return Ok((row, since)),
                 Err(larder_catalog::Error::Precondition { .. }) if Instant::now() < deadline => {
                     if self.free_of_dead(bucket, key).await? {
                         continue;
@@ -531,6 +625,15 @@ impl Larder {
         }
     }
 
+    /// Gives turns back after a removal, those that are not in doubt.
+    pub(crate) async fn give_back(&self, turns: impl IntoIterator<Item = &Held>) {
+        for held in turns {
+            if !held.in_doubt.load(Ordering::SeqCst) {
+                self.release(held).await;
+            }
+        }
+    }
+
     /// Gives the turn back with its intent: whoever takes the key next settles what may have happened. If
     /// this fails, the turn runs out by itself.
     pub(crate) async fn hand_on(&self, held: &Fence) {
@@ -553,30 +656,17 @@ impl Larder {
             .map_err(|error| Fault::internal("a stored intent can't be read").caused_by(error))?;
         tracing::info!(bucket = %held.bucket, key = %held.key, "settling a write that was cut off");
         match intent {
-            Intent::Write(mut write) => {
-                let Some(moved) = self.moved_bytes(&write).await? else { return Ok(Turn::Kept) };
-                if self.is_recorded(&write, &moved).await? {
-                    return Ok(Turn::Kept);
+            Intent::Write(write) if write.is_shared() => {
+                let turn = self.hold_content(&held.bucket, &write.bytes.sha256).await?;
+                let turns = Turns { key: held, content: Some(&turn), corrects: true };
+                let settled = self.settle_write(turns, *write).await;
+                if !matches!(settled, Ok(Turn::GivenBack)) {
+                    self.release(&turn).await;
                 }
-                if let Some(upload) = write.upload
-                    && let Some(ended) = self.ended(upload).await?
-                {
-                    // Whoever sent the bytes was told that nothing came of them. Where they replaced
-                    // others, these are gone, and the record has to follow what lies there.
-                    if write.replaces.is_none() || !write.in_place {
-                        self.take_back(&write, ended.keeps_bytes).await?;
-                        return Ok(Turn::Kept);
-                    }
-                    write.upload = None;
-                }
-                let bucket = match self.bucket(&held.bucket).await {
-                    Err(fault) if fault.code == Code::BucketNotFound => {
-                        self.set_aside(&write.bytes.store, &write.target, write.asset_id).await?;
-                        return Ok(Turn::Kept);
-                    }
-                    bucket => bucket?,
-                };
-                self.record_write(&bucket, held, *write, &Fingerprint::new(moved), None).await?;
+                return settled;
+            }
+            Intent::Write(write) => {
+                return self.settle_write(Turns { key: held, content: None, corrects: false }, *write).await;
             }
             Intent::Delete { asset_id, version, trash } => {
                 // While an intent stands, nobody moves the asset to another store.
@@ -607,6 +697,41 @@ impl Larder {
                 self.record_restoration(held, asset_id, &target, &fingerprint).await?;
             }
         }
+        Ok(Turn::GivenBack)
+    }
+
+    async fn settle_write(&self, turns: Turns<'_>, mut write: WriteIntent) -> Result<Turn, Fault> {
+        let held = turns.key;
+        let Some(moved) = self.moved_bytes(&write).await? else { return Ok(Turn::Kept) };
+        if self.is_recorded(&write, &moved).await? {
+            return Ok(Turn::Kept);
+        }
+        if let Some(upload) = write.upload
+            && let Some(ended) = self.ended(upload).await?
+        {
+            // Whoever sent the bytes was told that nothing came of them. Where they replaced
+            // others, these are gone, and the record has to follow what lies there.
+            if write.replaces.is_none() || !write.in_place {
+                match turns.content {
+                    Some(_) => self.take_content_back(held, &write, ended.keeps_bytes).await?,
+                    None => self.take_back(&write, ended.keeps_bytes).await?,
+                }
+                return Ok(Turn::Kept);
+            }
+            write.upload = None;
+        }
+        let bucket = match self.bucket(&held.bucket).await {
+            Err(fault) if fault.code == Code::BucketNotFound => {
+                let named = self.catalog().asset_at_place(&write.bytes.store, &write.target, None).await?;
+                if turns.content.is_some() && named.is_some() {
+                    return Ok(Turn::Kept);
+                }
+                self.set_aside(&write.bytes.store, &write.target, write.asset_id).await?;
+                return Ok(Turn::Kept);
+            }
+            bucket => bucket?,
+        };
+        self.record_write(&bucket, turns, write, &Fingerprint::new(moved), None).await?;
         Ok(Turn::GivenBack)
     }
 
@@ -652,7 +777,7 @@ impl Larder {
 
     /// Takes bytes away from the place where they must not be found: back into staging if their upload may
     /// be retried.
-    async fn take_back(&self, write: &WriteIntent, keep: bool) -> Result<(), Fault> {
+    pub(crate) async fn take_back(&self, write: &WriteIntent, keep: bool) -> Result<(), Fault> {
         let store = self.store(&write.bytes.store)?;
         let (from, to) = (place(&write.target)?, place(&write.bytes.staged_at)?);
         if !keep {
@@ -679,8 +804,8 @@ impl Larder {
     async fn is_recorded(&self, write: &WriteIntent, moved: &str) -> Result<bool, Fault> {
         let record = self.catalog().asset(write.asset_id).await?;
         Ok(record.is_some_and(|asset| {
-            (asset.store.as_str(), asset.fingerprint.as_str(), asset.sha256.as_str())
-                == (write.bytes.store.as_str(), moved, write.bytes.sha256.as_str())
+            write.lies_where(&asset)
+                && (asset.fingerprint.as_str(), asset.sha256.as_str()) == (moved, write.bytes.sha256.as_str())
         }))
     }
 }
@@ -708,6 +833,8 @@ pub(crate) enum Turn {
 /// Everything that one transaction stores for bytes at their place.
 struct RecordWork {
     held: Fence,
+    content: Option<Fence>,
+    corrects: bool,
     asset: AssetRecord,
     replaces: Option<i64>,
     upload: Option<UploadId>,
@@ -719,12 +846,22 @@ struct RecordWork {
 impl RecordWork {
     async fn store(mut self, tx: &mut Tx) -> larder_catalog::Result<AssetRecord> {
         tx.confirm_place(&self.held).await?;
+        if let Some(content) = &self.content {
+            tx.confirm_place(content).await?;
+            if self.corrects {
+                let asset = &self.asset;
+                let lies = (asset.store.as_str(), asset.place.as_str());
+                tx.bytes_lie_at(lies, &asset.sha256, &asset.fingerprint, CORRECTED_MAX).await?;
+            }
+            tx.release_place(content).await?;
+        }
         match self.replaces {
             None => tx.insert_asset(&self.asset).await?,
             Some(expected) => {
                 let before = tx.asset(self.asset.id).await?;
                 self.asset.version = tx.replace_asset(&self.asset, expected).await?;
-                if let Some(before) = before.filter(|before| before.store != self.asset.store) {
+                let lay = |asset: &AssetRecord| (asset.store.clone(), asset.place.clone());
+                if let Some(before) = before.filter(|before| lay(before) != lay(&self.asset)) {
                     tx.note_spare(&SpareCopy::left_by(&before), CopyState::Void).await?;
                 }
                 tx.void_copies_of_asset(self.asset.id).await?;
@@ -770,7 +907,10 @@ fn upload_change(asset: &AssetRecord, variants_follow: bool) -> UploadChange {
     }
 }
 
-fn check_condition(condition: &WriteCondition, present: Option<&AssetRecord>) -> Result<(), Fault> {
+pub(crate) fn check_condition(
+    condition: &WriteCondition,
+    present: Option<&AssetRecord>,
+) -> Result<(), Fault> {
     let failed = |what: String| {
         Err(Fault::new(Code::PreconditionFailed, what).remedy("read the asset again and decide anew"))
     };

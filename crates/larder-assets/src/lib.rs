@@ -38,6 +38,7 @@ pub mod view;
 
 mod assets;
 mod commit;
+mod content;
 #[cfg(test)]
 mod home;
 mod larder;
@@ -58,7 +59,7 @@ pub use links::Links;
 pub use liveness::ProcessName;
 pub use migrate::{MigrateEvent, MigrateOptions, MigrateReport};
 pub use operation::{JobQuery, Statistics};
-pub use policy::{BucketPolicy, Visibility};
+pub use policy::{BucketPolicy, Layout, Visibility};
 pub use reading::Readable;
 pub use reindex::{ReindexOptions, ReindexReport};
 pub use removal::{DeleteOptions, Deleted};

@@ -19,6 +19,18 @@ pub enum Visibility {
     Public,
 }
 
+/// Where the bytes of a bucket lie. Records name the place, so a change is about later writes only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// At the key: `<prefix>/<key>`. The default: anybody who knows the key finds the file.
+    #[default]
+    Path,
+    /// At their digest: `<prefix>/_hash/<2 hex>/<2 hex>/<SHA-256>.<extension>`. Equal bytes lie there once,
+    /// under however many keys.
+    Hash,
+}
+
 /// What happens when an original that carries a GPS position is read through Larder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
@@ -60,6 +72,8 @@ pub struct Cors {
 pub struct BucketPolicy {
     /// Where in the store the bucket's assets lie; the bucket's name unless set.
     pub prefix: Option<String>,
+    /// Where below it.
+    pub layout: Layout,
     /// Who may read without a credential.
     pub visibility: Visibility,
     /// Accepted types: media types (`application/pdf`), families (`image/*`) or `*/*`. Judged by
@@ -101,6 +115,7 @@ impl Default for BucketPolicy {
     fn default() -> Self {
         Self {
             prefix: None,
+            layout: Layout::default(),
             visibility: Visibility::default(),
             accept: [
                 "image/jpeg",

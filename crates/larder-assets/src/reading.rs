@@ -330,7 +330,7 @@ impl Larder {
             let now = self.catalog().variant(variant.id).await?;
             if now.is_some_and(|now| lies(&now) == lies(&variant)) {
                 tracing::warn!(%fault, place = variant.place, "a variant's bytes are gone; it is made again");
-                self.remove_variant(&variant).await?;
+                self.remove_lost_variant(&variant).await?;
             }
             self.record_cache().forget_variants(variant.asset_id);
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     assets::no_asset,
     commit::{Held, Intent},
+    content::shares,
     fail_point,
     intake::uncut,
     larder::{Larder, own_place, place},
@@ -43,7 +44,8 @@ pub struct Deleted {
 
 impl Larder {
     /// Deletes the asset under a key. When this returns, its place is empty (direct URLs answer 404)
-    /// and its key is free; until the trash is emptied it can be restored.
+    /// and its key is free; until the trash is emptied it can be restored. Bytes in the `hash` layout stay
+    /// where they lie until then.
     ///
     /// # Errors
     /// [`Code::AssetNotFound`] if nothing was there; [`Code::PreconditionFailed`].
@@ -124,22 +126,12 @@ impl Larder {
                 return Err(fault);
             }
         };
-        let trash = own_place(&format!("trash/{}", asset.id))?;
-        let intent = Intent::Delete { asset_id: asset.id, version: asset.version, trash: trash.to_string() };
-        if let Err(fault) = self.declare_intent(&held, &intent).await {
-            self.release(&held).await;
-            return Err(fault);
-        }
-        if let Err(fault) = self.move_to_trash(&held, &asset, &trash).await {
-            // A move that failed at its sync may have happened: then the intent stays for recovery.
-            match self.lies_at(&asset.store, &asset.place).await {
-                Ok(Some(_)) => self.release(&held).await,
-                _ => self.hand_on(&held).await,
-            }
-            return Err(fault);
-        }
+        let trash = match shares(&asset) {
+            true => asset.place.clone(),
+            false => self.put_into_trash(&held, &asset).await?.to_string(),
+        };
         fail_point::reached("delete.trashed");
-        let deleted = match self.record_deletion(&held, asset.id, asset.version, trash.as_str()).await {
+        let deleted = match self.record_deletion(&held, asset.id, asset.version, &trash).await {
             Ok(deleted) => deleted,
             Err(fault) => {
                 self.hand_on(&held).await;
@@ -181,6 +173,25 @@ impl Larder {
         }
         is_meant(&asset, options)?;
         Ok(asset)
+    }
+
+    /// Moves an asset's bytes into the trash. On failure the turn of the key is given back.
+    async fn put_into_trash(&self, held: &Held, asset: &AssetRecord) -> Result<Place, Fault> {
+        let trash = own_place(&format!("trash/{}", asset.id))?;
+        let intent = Intent::Delete { asset_id: asset.id, version: asset.version, trash: trash.to_string() };
+        if let Err(fault) = self.declare_intent(held, &intent).await {
+            self.release(held).await;
+            return Err(fault);
+        }
+        if let Err(fault) = self.move_to_trash(held, asset, &trash).await {
+            // A move that failed at its sync may have happened: then the intent stays for recovery.
+            match self.lies_at(&asset.store, &asset.place).await {
+                Ok(Some(_)) => self.release(held).await,
+                _ => self.hand_on(held).await,
+            }
+            return Err(fault);
+        }
+        Ok(trash)
     }
 
     async fn move_to_trash(&self, held: &Held, asset: &AssetRecord, trash: &Place) -> Result<(), Fault> {
@@ -285,6 +296,14 @@ impl Larder {
             )
             .remedy("delete or move that asset first"));
         }
+        if trash == asset.place {
+            // Its record has kept the bytes from being removed. Whoever reads them compares them with it.
+            return match self.lies_at(&asset.store, trash).await? {
+                Some(_) => self.record_restoration(held, asset.id, &asset.place, &asset.fingerprint).await,
+                None => Err(Fault::new(Code::StoredBytesCorrupt, format!("the bytes at {trash} are gone"))
+                    .remedy("restore the file from a backup, or upload it again")),
+            };
+        }
         let mut target = place(&asset.place)?;
         let mut moved = self.move_back(held, asset, trash, &target).await?;
         if moved.is_none() {
@@ -370,6 +389,10 @@ impl Larder {
         let Some(asset) = present.filter(deleted) else { return Ok(false) };
         held.may_move()?;
         self.remove_variants_of(asset.id).await?;
+        if shares(&asset) && asset.trash_place.as_ref() == Some(&asset.place) {
+            self.purge_content(&asset).await?;
+            return Ok(true);
+        }
         if let Some(trash) = &asset.trash_place {
             self.store(&asset.store)?.remove(&place(trash)?).await?;
         }

@@ -10,6 +10,7 @@ use larder_store::{OpenOptions, Place};
 
 use crate::{
     commit::Held,
+    content::is_shared_copy,
     fail_point,
     larder::{Larder, place},
     sweep::LEFTOVER_AGE,
@@ -41,14 +42,20 @@ pub(crate) enum Forget {
 impl Larder {
     /// Removes a copy that is void, or that has been on its way for too long.
     pub(crate) async fn remove_spare(&self, copy: &SpareCopy, forget: Forget) -> Result<Dropped, Fault> {
-        // Variants are written without a turn.
-        if copy.variant_id.is_some() {
-            return self.drop_copy(copy, None, forget).await;
-        }
-        let held = self.hold(&copy.bucket, &copy.key).await?;
-        let outcome = self.drop_copy(copy, Some(&held), forget).await;
-        self.release(&held).await;
+        let held = self.hold_for(copy).await?;
+        let outcome = self.drop_copy(copy, held.as_ref(), forget).await;
+        self.give_back(&held).await;
         outcome
+    }
+
+    /// Takes the turn that the removal of a copy needs: that of its key, or of its content where bytes are
+    /// shared. Variants that are not shared are written without one.
+    pub(crate) async fn hold_for(&self, copy: &SpareCopy) -> Result<Option<Held>, Fault> {
+        match copy.variant_id {
+            Some(_) => self.hold_variants_at(&copy.place).await,
+            None if is_shared_copy(copy) => self.hold_content(&copy.bucket, &copy.sha256).await.map(Some),
+            None => self.hold(&copy.bucket, &copy.key).await.map(Some),
+        }
     }
 
     /// Removes what became void with a change of an asset. What fails is removed by the next sweep.
@@ -61,8 +68,16 @@ impl Larder {
     /// Removes what became void with the removal of variants. What fails is removed by the next sweep.
     pub(crate) async fn remove_void_variants(&self, asset: AssetId) {
         for copy in self.void_copies_of(asset).await.into_iter().filter(|copy| copy.variant_id.is_some()) {
-            told(self.drop_copy(&copy, None, Forget::WhenOld).await, &copy);
+            told(self.drop_variant_copy(&copy).await, &copy);
         }
+    }
+
+    /// Removes a copy of a variant, in the turn of its source where bytes are shared.
+    async fn drop_variant_copy(&self, copy: &SpareCopy) -> Result<Dropped, Fault> {
+        let held = self.hold_variants_at(&copy.place).await?;
+        let outcome = self.drop_copy(copy, held.as_ref(), Forget::WhenOld).await;
+        self.give_back(&held).await;
+        outcome
     }
 
     async fn void_copies_of(&self, asset: AssetId) -> Vec<SpareCopy> {
@@ -132,17 +147,21 @@ impl Larder {
         if !ours {
             return Ok(Dropped::Foreign);
         }
-        if let Some(held) = held {
-            held.may_move()?;
-        }
-        store.remove(&at).await?;
+        match held {
+            Some(held) => held.remove(store, &at).await?,
+            None => store.remove(&at).await?,
+        };
         Ok(Dropped::Removed)
     }
 
     /// Whether a record says that its bytes lie where a copy does.
     async fn is_named(&self, copy: &SpareCopy) -> Result<bool, Fault> {
-        let at_place = self.catalog().assets_at_place(&copy.store, &copy.place).await?;
-        if at_place.iter().any(|asset| asset.deleted_at.is_none()) {
+        let lies = (copy.store.as_str(), copy.place.as_str());
+        let is_needed = match is_shared_copy(copy) {
+            true => self.is_content_needed((&copy.bucket, &copy.sha256), lies, None).await?,
+            false => self.catalog().asset_at_place(lies.0, lies.1, None).await?.is_some(),
+        };
+        if is_needed {
             return Ok(true);
         }
         let asset = self.catalog().asset(copy.asset_id).await?;

@@ -58,7 +58,31 @@ pub enum KeyError {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(Box<str>);
 
+/// Prefix of the names that stand among keys and that no asset can have.
+const OWN_PREFIX: &str = ".larder/";
+
 impl ObjectKey {
+    /// A name of Larder's own among the keys of a bucket, `.larder/<name>`: no stranger's text is ever equal
+    /// to it.
+    ///
+    /// # Errors
+    /// As for parsing the key `name`.
+    pub fn own(name: &str) -> Result<Self, KeyError> {
+        check_key(name)?;
+        Ok(Self(format!("{OWN_PREFIX}{name}").into()))
+    }
+
+    /// A key, or a name of [`own`](Self::own), that was stored as text.
+    ///
+    /// # Errors
+    /// As for parsing.
+    pub fn stored(text: &str) -> Result<Self, KeyError> {
+        match text.strip_prefix(OWN_PREFIX) {
+            Some(name) => Self::own(name),
+            None => text.parse(),
+        }
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -224,6 +248,16 @@ mod tests {
             assert!(key.parse::<ObjectKey>().is_ok(), "{key}");
         }
         assert!("x".repeat(KEY_BYTES_MAX).parse::<ObjectKey>().is_ok());
+    }
+
+    #[test]
+    fn a_name_of_our_own_is_no_key_and_can_be_stored() {
+        let own = ObjectKey::own("content/ab").unwrap();
+        assert_eq!(own.as_str(), ".larder/content/ab");
+        assert!(own.as_str().parse::<ObjectKey>().is_err());
+        assert_eq!(ObjectKey::stored(own.as_str()).unwrap(), own);
+        assert_eq!(ObjectKey::stored("a/b").unwrap(), "a/b".parse().unwrap());
+        assert!(ObjectKey::stored(".larder/../x").is_err() && ObjectKey::stored("..").is_err());
     }
 
     #[test]

@@ -217,6 +217,7 @@ fn policy() -> Value {
     let cors = object(&[("origins", list(text()), Maybe), ("credentials", boolean(), Maybe)]);
     object(&[
         ("prefix", or_null(text()), Maybe),
+        ("layout", one_of(&["path", "hash"]), Maybe),
         ("visibility", one_of(&["private", "public"]), Maybe),
         ("accept", list(text()), Maybe),
         ("max_bytes", size(), Maybe),

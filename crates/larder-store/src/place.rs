@@ -17,6 +17,9 @@ pub const PREFIX_BYTES_MAX: usize = 1_024;
 /// First segment, below a bucket's prefix, of every place that is not the key itself.
 const ESCAPED_SEGMENT: &str = "_keys";
 
+/// First segment, below a bucket's prefix, of every place that is the digest of its bytes.
+const CONTENT_SEGMENT: &str = "_hash";
+
 /// Longest readable tail of an escaped place; with the digest before it, a name of 129 bytes, which
 /// also fits file systems that encrypt names (143 bytes).
 const TAIL_BYTES_MAX: usize = 64;
@@ -54,15 +57,15 @@ pub struct Place(Box<str>);
 impl Place {
     /// The natural, readable place of a key under a bucket's prefix, `<prefix>/<key>`; or, where the
     /// key is no path (empty segments, a trailing slash, a segment over 255 bytes) or lies under
-    /// `_keys/`, its [escaped](Self::escaped) place. An empty prefix is the store's own root.
+    /// `_keys/` or `_hash/`, its [escaped](Self::escaped) place. An empty prefix is the store's own root.
     ///
     /// # Panics
     /// If `prefix` fails [`check_prefix`](Self::check_prefix). Prefixes come from a bucket's policy and
     /// are checked where that is read.
     pub fn of_key(prefix: &str, key: &ObjectKey) -> Self {
         let segments = || key.as_str().split('/');
-        let escaped_namespace = segments().next() == Some(ESCAPED_SEGMENT);
-        if escaped_namespace || segments().any(|segment| check_segment(segment).is_err()) {
+        let is_ours = matches!(segments().next(), Some(ESCAPED_SEGMENT | CONTENT_SEGMENT));
+        if is_ours || segments().any(|segment| check_segment(segment).is_err()) {
             return Self::escaped(prefix, key);
         }
         Self::under(prefix, key.as_str())
@@ -80,6 +83,34 @@ impl Place {
         let digest = hex::encode(Sha256::digest(key.as_str().as_bytes()));
         let tail = readable_tail(key.as_str());
         Self::under(prefix, &format!("{ESCAPED_SEGMENT}/{digest}-{tail}"))
+    }
+
+    /// The place of bytes by their SHA-256 in hex, `<prefix>/_hash/<2 digits>/<2 digits>/<digest>.<extension>`;
+    /// `None` if either text is none. Never the natural or escaped place of a key.
+    ///
+    /// The extension tells other servers of the folder the type; as it follows from the bytes, equal bytes
+    /// have one place.
+    ///
+    /// # Panics
+    /// As [`Place::of_key`].
+    pub fn of_content(prefix: &str, sha256: &str, extension: &str) -> Option<Self> {
+        let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_digest(sha256) || !is_plain(extension) || extension.len() > 16 {
+            return None;
+        }
+        let (first, second) = (&sha256[..2], &sha256[2..4]);
+        Some(Self::under(prefix, &format!("{CONTENT_SEGMENT}/{first}/{second}/{sha256}.{extension}")))
+    }
+
+    /// The SHA-256 that this place stands for, if it is one of [`of_content`](Self::of_content).
+    pub fn content(&self) -> Option<&str> {
+        let mut segments = self.segments().rev();
+        let sha256 = segments.next()?.split_once('.')?.0;
+        let (second, first) = (segments.next()?, segments.next()?);
+        let is_content = is_digest(sha256)
+            && (first, second) == (&sha256[..2], &sha256[2..4])
+            && segments.next() == Some(CONTENT_SEGMENT);
+        is_content.then_some(sha256)
     }
 
     /// Whether a text can be the prefix of a bucket's places: empty, or a place of at most
@@ -158,6 +189,10 @@ fn check_segment(segment: &str) -> Result<(), PlaceError> {
     }
 }
 
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The end of a key, with everything but letters, digits, dots and dashes replaced, so that a
 /// person can tell what lies there and a file keeps its extension.
 fn readable_tail(key: &str) -> String {
@@ -222,7 +257,7 @@ mod tests {
     #[test]
     fn keys_that_are_no_paths_are_escaped_and_keep_their_extension() {
         let long = format!("{}.jpg", "x".repeat(300));
-        for awkward in ["a//b.jpg", "a/b.jpg/", long.as_str(), "_keys/b.jpg", "_keys"] {
+        for awkward in ["a//b.jpg", "a/b.jpg/", long.as_str(), "_keys/b.jpg", "_keys", "_hash/b.jpg"] {
             let place = Place::of_key("media", &key(awkward));
             assert!(place.as_str().starts_with("media/_keys/"), "{place}");
             assert!(place.as_str().parse::<Place>().is_ok(), "{place}");
@@ -238,6 +273,25 @@ mod tests {
         let escaped = Place::escaped("media", &victim);
         let attacker = key(escaped.as_str().strip_prefix("media/").unwrap());
         assert_ne!(Place::of_key("media", &attacker), escaped);
+    }
+
+    #[test]
+    fn bytes_have_a_place_by_their_digest_that_no_key_has() {
+        let sha256 = "ab12".repeat(16);
+        let content = Place::of_content("media", &sha256, "jpg").unwrap();
+        assert_eq!(content.as_str(), format!("media/_hash/ab/12/{sha256}.jpg"));
+        assert_eq!(content.content(), Some(sha256.as_str()));
+        let attacker = key(content.as_str().strip_prefix("media/").unwrap());
+        assert_ne!(Place::of_key("media", &attacker), content);
+        assert_eq!(Place::of_key("media", &attacker).content(), None);
+        for (sha256, extension) in [("ab12", "jpg"), (sha256.as_str(), "a/b"), (&"AB12".repeat(16), "jpg")] {
+            assert_eq!(Place::of_content("media", sha256, extension), None, "{sha256}.{extension}");
+        }
+        for other in
+            ["media/a.jpg", &format!("media/ab/12/{sha256}.jpg"), &format!("_hash/ab/13/{sha256}.jpg")]
+        {
+            assert_eq!(other.parse::<Place>().unwrap().content(), None, "{other}");
+        }
     }
 
     #[test]

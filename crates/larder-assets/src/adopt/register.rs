@@ -44,8 +44,7 @@ impl Larder {
 
     /// What the catalogue knows of the bytes at a place of a store.
     pub(crate) async fn known_at(&self, store: &str, place: &Place) -> Result<Option<KnownAt>, Fault> {
-        let assets = self.catalog().assets_at_place(store, place.as_str()).await?;
-        if let Some(asset) = assets.into_iter().find(|asset| asset.deleted_at.is_none()) {
+        if let Some(asset) = self.catalog().asset_at_place(store, place.as_str(), None).await? {
             return Ok(Some(KnownAt::Asset(Box::new(asset))));
         }
         let variants = self.catalog().variants_at_place(store, place.as_str()).await?;
@@ -65,7 +64,24 @@ impl Larder {
         modified: Timestamp,
     ) -> Result<AssetRecord, Fault> {
         let asset = self.adopted_record(bucket, key, place, probed, modified);
+        if place.content().is_some_and(|sha256| sha256 != asset.sha256) {
+            return Err(Fault::new(
+                Code::StoredBytesCorrupt,
+                format!("the bytes at {place} are not those that its name stands for"),
+            )
+            .remedy("restore the file from a backup, or take it away"));
+        }
         let held = self.hold(&bucket.name, key).await?;
+        let content = match place.content() {
+            Some(sha256) => match self.hold_content(&bucket.name, sha256).await {
+                Ok(turn) => Some(turn),
+                Err(fault) => {
+                    self.release(&held).await;
+                    return Err(fault);
+                }
+            },
+            None => None,
+        };
         let outcome = async {
             // As it was looked at, or not at all: and durable, whoever wrote it.
             let lies = self.stores().primary().settle(place).await?;
@@ -74,10 +90,15 @@ impl Larder {
                     .remedy("run it again when nothing else writes there"));
             }
             let (fence, record) = ((*held).clone(), asset.clone());
+            let content = content.as_deref().cloned();
             self.catalog()
                 .commit(Class::Durable, move |tx| {
                     Box::pin(async move {
                         tx.confirm_place(&fence).await?;
+                        if let Some(content) = content {
+                            tx.confirm_place(&content).await?;
+                            tx.release_place(&content).await?;
+                        }
                         tx.insert_asset(&record).await?;
                         tx.release_place(&fence).await
                     })
@@ -89,6 +110,9 @@ impl Larder {
                 })
         };
         if let Err(fault) = outcome.await {
+            if let Some(content) = &content {
+                self.release(content).await;
+            }
             self.release(&held).await;
             return Err(fault);
         }

@@ -28,12 +28,9 @@ impl Larder {
         copy: &SpareCopy,
         options: &MigrateOptions,
     ) -> Result<Outcome, Fault> {
-        if copy.variant_id.is_some() {
-            return self.clean_up_held(copy, None, options).await;
-        }
-        let held = self.hold(&copy.bucket, &copy.key).await?;
-        let outcome = self.clean_up_held(copy, Some(&held), options).await;
-        self.release(&held).await;
+        let held = self.hold_for(copy).await?;
+        let outcome = self.clean_up_held(copy, held.as_ref(), options).await;
+        self.give_back(&held).await;
         outcome
     }
 

@@ -66,6 +66,14 @@ impl Larder {
         rate: Option<&Arc<Rate>>,
     ) -> Result<Option<Copied>, Fault> {
         let target = self.store(to)?;
+        // One that shares its bytes may have brought them already.
+        if item.is_shared()
+            && let Some(found) = target.find(&at).await?
+            && item.is_known_at(self, (to, at.as_str()), found.fingerprint.as_str()).await?
+        {
+            let fingerprint = found.fingerprint.to_string();
+            return Ok(Some(Copied::To(Landed { place: at, fingerprint, adopted: true })));
+        }
         let options = PutOptions {
             attributes: item.attributes(),
             condition: Condition::IfAbsent,

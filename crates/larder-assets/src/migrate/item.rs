@@ -7,8 +7,9 @@ use larder_store::{Attributes, Place};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    content::is_shared,
     larder::{Larder, place},
-    variants::variant_place,
+    variants::{source_of_shared, variant_place},
 };
 
 /// A kind of thing that moves.
@@ -99,6 +100,37 @@ impl Item {
             Self::Variant(variant, _) => &variant.content_type,
         };
         Attributes { content_type: Some(content_type.clone()), ..Attributes::default() }
+    }
+
+    /// Whether its bytes may be shared with others.
+    pub(super) fn is_shared(&self) -> bool {
+        match self {
+            Self::Asset(asset) => is_shared(self.at(), &asset.sha256),
+            Self::Variant(..) => source_of_shared(self.at()).is_some(),
+        }
+    }
+
+    /// Whether the record of another that shares these bytes says that they lie at a place under this
+    /// fingerprint.
+    pub(super) async fn is_known_at(
+        &self,
+        larder: &Larder,
+        (store, at): (&str, &str),
+        fingerprint: &str,
+    ) -> Result<bool, Fault> {
+        let catalog = larder.catalog();
+        Ok(match self {
+            Self::Asset(asset) => {
+                catalog.asset_with_bytes_at(store, at, &asset.sha256, fingerprint).await?.is_some()
+            }
+            Self::Variant(variant, _) => {
+                let others = catalog.variants_at_place(store, at).await?;
+                others.iter().any(|other| {
+                    (other.sha256.as_str(), other.fingerprint.as_str())
+                        == (variant.sha256.as_str(), fingerprint)
+                })
+            }
+        })
     }
 
     /// What people are told of it.

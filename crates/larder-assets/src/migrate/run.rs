@@ -262,7 +262,7 @@ impl Larder {
                         place = variant.place,
                         "a variant's bytes are gone; it will be made again"
                     );
-                    self.remove_variant(variant).await?;
+                    self.remove_lost_variant(variant).await?;
                     Ok(None)
                 }
                 Item::Asset(asset) => Err(Fault::new(

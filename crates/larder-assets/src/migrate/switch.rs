@@ -1,10 +1,13 @@
 //! Switching a record to the store in which a copy of its bytes lies now.
 
-use larder_catalog::{Class, CopyState, Error, SpareCopy, Tx};
+use larder_catalog::{AssetRecord, Class, CopyState, Error, Fence, SpareCopy, Tx};
 use larder_core::Fault;
 
 use super::{copying::Landed, item::Item};
-use crate::{commit::HELD_FOR, fail_point, larder::Larder, liveness::ProcessName};
+use crate::{
+    commit::HELD_FOR, content::is_shared, fail_point, larder::Larder, liveness::ProcessName,
+    variants::source_of_shared,
+};
 
 impl Larder {
     /// Switches the record of an item, in one transaction that proves the turn of its key; answers `false`
@@ -18,12 +21,22 @@ impl Larder {
             to: to.to_owned(),
             place: landed.place.to_string(),
             fingerprint: landed.fingerprint.clone(),
+            is_shared: false,
         };
-        let Item::Asset(asset) = item else {
-            let commit = self
-                .catalog()
-                .commit(Class::Durable, move |tx| Box::pin(async move { work.store(tx).await }));
-            return self.switched(item, commit.await?);
+        let asset = match item {
+            Item::Asset(asset) if is_shared(&work.place, &asset.sha256) => {
+                return self.switch_shared(item, Some(asset), work).await;
+            }
+            Item::Variant(..) if source_of_shared(&work.place).is_some() => {
+                return self.switch_shared(item, None, work).await;
+            }
+            Item::Variant(..) => {
+                let commit = self
+                    .catalog()
+                    .commit(Class::Durable, move |tx| Box::pin(async move { work.store(tx).await }));
+                return self.switched(item, commit.await?);
+            }
+            Item::Asset(asset) => asset,
         };
         let (bucket, key, again) = (asset.bucket.clone(), asset.key.clone(), work.clone());
         let until = self.ambient().now().plus(HELD_FOR);
@@ -67,6 +80,60 @@ impl Larder {
         self.switched(item, switched)
     }
 
+    /// As [`switch`](Self::switch), to bytes that others may share: none is removed meanwhile, and they are
+    /// looked at again.
+    async fn switch_shared(
+        &self,
+        item: &Item,
+        asset: Option<&AssetRecord>,
+        work: SwitchWork,
+    ) -> Result<bool, Fault> {
+        let held = match asset {
+            Some(asset) => Some(self.hold(&asset.bucket, &asset.key).await?),
+            None => None,
+        };
+        let turn = match asset {
+            Some(asset) => self.hold_content(&asset.bucket, &asset.sha256).await.map(Some),
+            None => self.hold_variants_at(&work.place).await,
+        };
+        let outcome = match &turn {
+            Ok(turn) => {
+                let fences = [&held, turn].into_iter().flatten().map(|held| (**held).clone()).collect();
+                self.switch_held(work, fences).await
+            }
+            Err(fault) => Err(fault.clone()),
+        };
+        if !matches!(outcome, Ok(Some(_))) {
+            for held in [turn.ok().flatten(), held].into_iter().flatten() {
+                self.release(&held).await;
+            }
+        }
+        outcome?.map_or(Ok(false), |switched| self.switched(item, switched))
+    }
+
+    /// Looks at the copy and switches the record in turns, which it gives back; `None` if the copy is not
+    /// there.
+    async fn switch_held(&self, work: SwitchWork, fences: Vec<Fence>) -> Result<Option<bool>, Fault> {
+        let lies = self.lies_at(&work.to, &work.place).await?;
+        if lies.is_none_or(|found| found != work.fingerprint) {
+            return Ok(None);
+        }
+        let work = SwitchWork { is_shared: true, ..work };
+        let commit = self.catalog().commit(Class::Durable, move |tx| {
+            Box::pin(async move {
+                for fence in &fences {
+                    tx.confirm_place(fence).await?;
+                }
+                let switched = work.store(tx).await?;
+                for fence in &fences {
+                    tx.release_place(fence).await?;
+                }
+                Ok(switched)
+            })
+        });
+        Ok(Some(commit.await?))
+    }
+
     fn switched(&self, item: &Item, switched: bool) -> Result<bool, Fault> {
         fail_point::reached("migrate.switched");
         match item {
@@ -84,12 +151,14 @@ struct SwitchWork {
     to: String,
     place: String,
     fingerprint: String,
+    /// Whether others may share the bytes; they are held then. A note of them may be another asset's.
+    is_shared: bool,
 }
 
 impl SwitchWork {
     async fn store(self, tx: &mut Tx) -> larder_catalog::Result<bool> {
         let noted = tx.spare_copy(&self.to, &self.place).await?;
-        if !noted.is_some_and(|copy| self.may_take_up(&copy)) {
+        if !self.is_shared && !noted.is_some_and(|copy| self.may_take_up(&copy)) {
             return Ok(false);
         }
         let moved = match &self.item {
@@ -101,7 +170,7 @@ impl SwitchWork {
         if !moved {
             return Ok(false);
         }
-        if !tx.take_up_copy(&self.to, &self.place, self.item.sha256()).await? {
+        if !tx.take_up_copy(&self.to, &self.place, self.item.sha256()).await? && !self.is_shared {
             return Err(Error::Precondition { what: "the copy was removed".to_owned(), cause: None });
         }
         if let Some(left) = self.item.left() {

@@ -8,6 +8,7 @@ use larder_store::Stat;
 use super::{AT_A_TIME, Difference, DifferenceKind, Reindex, Source, short};
 use crate::{
     adopt::{Depth, How},
+    content::shares,
     jobs::{self, make_variants::MakeVariants},
     larder::{own_place, place},
 };
@@ -70,12 +71,23 @@ impl Reindex<'_> {
     fn remember(&mut self, asset: &AssetRecord) {
         let source = Source { sha256: short(&asset.sha256), is_live: asset.deleted_at.is_none() };
         self.sources.insert(asset.id, source);
-        if self.options.dry_run && asset.deleted_at.is_none() {
+        if self.options.dry_run && (asset.deleted_at.is_none() || shares(asset)) {
             self.places.insert(asset.place.clone());
         }
     }
 
     async fn asset(&self, asset: AssetRecord) -> Result<Outcome, Fault> {
+        if !shares(&asset) || self.options.dry_run {
+            return self.asset_alone(asset).await;
+        }
+        // Nobody removes the bytes between the look at them and the record.
+        let turn = self.larder.hold_content(&asset.bucket, &asset.sha256).await?;
+        let outcome = self.asset_alone(asset).await;
+        self.larder.release(&turn).await;
+        outcome
+    }
+
+    async fn asset_alone(&self, asset: AssetRecord) -> Result<Outcome, Fault> {
         if let Some(present) = self.larder.catalog().asset(asset.id).await? {
             return Ok(Outcome::Present(present));
         }
@@ -127,7 +139,9 @@ impl Reindex<'_> {
             asset.fingerprint = stat.fingerprint.to_string();
             return Ok(Judged { asset, is_new, difference: None, is_gone: false });
         }
-        if stat.modified > asset.written_at
+        // Other bytes at a digest are damaged ones, whenever they came.
+        if !shares(&asset)
+            && stat.modified > asset.written_at
             && let Some(newer) = self.newer(&asset, &stat).await?
         {
             let detail =

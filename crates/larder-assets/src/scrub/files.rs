@@ -97,9 +97,14 @@ impl Scrub<'_> {
 
     /// Whether a writer has the key in its hands: its bytes come before their record.
     async fn is_being_written(&self, bucket: &Bucket, at: &Place) -> Result<bool, Fault> {
-        let Ok(key) = key_of(bucket, at, None) else { return Ok(false) };
-        let row = self.larder.catalog().place_write(&bucket.name, &key).await?;
-        let is_held = row.is_some_and(|row| row.holder.is_some() || row.intent.is_some());
+        let is_held = match (at.content(), key_of(bucket, at, None)) {
+            (Some(sha256), _) => self.larder.is_content_in_hand(&bucket.name, sha256).await?,
+            (None, Ok(key)) => {
+                let row = self.larder.catalog().place_write(&bucket.name, &key).await?;
+                row.is_some_and(|row| row.holder.is_some() || row.intent.is_some())
+            }
+            (None, Err(_)) => return Ok(false),
+        };
         // Between the two looks it may have been recorded.
         Ok(is_held || self.larder.known_at(self.larder.stores().primary_name(), at).await?.is_some())
     }
@@ -117,7 +122,7 @@ impl Scrub<'_> {
         )
         .advising("--repair removes it, since it can be made again");
         if self.options.repair {
-            self.larder.stores().primary().remove(&entry.place).await?;
+            self.larder.remove_unrecorded(&[entry.place.to_string()]).await?;
             finding.mend("removed");
         }
         Ok(Some(finding))
@@ -168,8 +173,10 @@ impl Scrub<'_> {
             finding.detail = format!("no record has named it since {since}");
             return Ok(());
         }
-        self.larder.stores().primary().remove(&entry.place).await?;
-        finding.mend(format!("removed, by orphan_grace = {grace} of the bucket"));
+        finding.mend(match self.larder.remove_orphan(&bucket.name, &entry.place).await? {
+            true => format!("removed, by orphan_grace = {grace} of the bucket"),
+            false => "a record names it by now".to_owned(),
+        });
         self.forget_orphan(&entry.place).await
     }
 

@@ -6,7 +6,7 @@ use larder_image::Recipe;
 use larder_store::{Condition, Entry, RenameOptions};
 
 use super::{AssetRef, Finding, Problem, Scrub};
-use crate::larder::place;
+use crate::{larder::place, variants::source_of_shared};
 
 impl Scrub<'_> {
     /// Mends what is wrong with an asset that is there.
@@ -76,7 +76,9 @@ impl Scrub<'_> {
     /// If the bytes of an asset whose place is empty lie here: says so, and moves them back.
     pub(super) async fn moved(&mut self, entry: &Entry) -> Result<Option<Finding>, Fault> {
         let fingerprint = entry.fingerprint.as_str();
-        let Some(seen) = self.missing.get(fingerprint).cloned() else { return Ok(None) };
+        let Some(seen) = self.missing.get(fingerprint).and_then(|seen| seen.first()) else {
+            return Ok(None);
+        };
         let asset = self.larder.catalog().asset(seen.id).await?;
         let Some(asset) = asset.filter(|asset| {
             asset.store == self.larder.stores().primary_name()
@@ -85,19 +87,24 @@ impl Scrub<'_> {
         }) else {
             return Ok(None);
         };
-        self.missing.remove(fingerprint);
+        // Those that shared the bytes still miss them if they are not moved back.
+        let is_mended = self.options.repair && self.move_back(&asset, entry).await?;
+        if let Some(seen) = self.missing.get_mut(fingerprint) {
+            seen.retain(|other| other.id != asset.id && !(is_mended && other.place == asset.place));
+        }
         // It is one finding, not a missing asset and a file without a record.
         let is_same = |finding: &Finding| {
-            finding.problem == Problem::OriginalMissing && finding.asset == Some(asset.id)
+            finding.problem == Problem::OriginalMissing
+                && (finding.asset == Some(asset.id) || is_mended && finding.place == asset.place)
         };
-        if let Some(at) = self.report.findings.iter().position(is_same) {
+        while let Some(at) = self.report.findings.iter().position(is_same) {
             self.report.findings.remove(at);
             self.report.problems -= 1;
         }
         let mut finding =
             Finding::of_asset(Problem::OriginalMoved, &asset, format!("its bytes lie at {}", entry.place))
                 .advising("--repair moves them back");
-        if self.options.repair && self.move_back(&asset, entry).await? {
+        if is_mended {
             finding.mend("moved back");
         }
         Ok(Some(finding))
@@ -131,7 +138,7 @@ impl Scrub<'_> {
         if !self.options.repair {
             return Ok(());
         }
-        let missing: Vec<AssetRef> = self.missing.values().cloned().collect();
+        let missing: Vec<AssetRef> = self.missing.values().flatten().cloned().collect();
         for seen in missing {
             let asset = self.larder.catalog().asset(seen.id).await?;
             let as_seen = |asset: &AssetRecord| {
@@ -167,7 +174,11 @@ impl Scrub<'_> {
         if finding.problem == Problem::FingerprintChanged {
             return self.note_fingerprint(variant, finding).await;
         }
-        if !self.larder.remove_variant(variant).await? {
+        // Its record may have gone already, with that of another that shares its bytes.
+        let is_gone = self.larder.remove_lost_variant(variant).await?
+            || source_of_shared(&variant.place).is_some()
+                && self.larder.catalog().variant(variant.id).await?.is_none();
+        if !is_gone {
             return Ok(());
         }
         let wants = |asset: &&AssetRecord| {

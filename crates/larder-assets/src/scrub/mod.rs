@@ -240,8 +240,9 @@ struct Scrub<'a> {
     pace: Pace,
     progress: Progress,
     report: ScrubReport,
-    /// Assets whose bytes are gone, by the fingerprint that they had: some may only lie elsewhere.
-    missing: HashMap<String, AssetRef>,
+    /// Assets whose bytes are gone, by the fingerprint that they had: some may only lie elsewhere. Several
+    /// may have shared them.
+    missing: HashMap<String, Vec<AssetRef>>,
 }
 
 impl Larder {
@@ -308,7 +309,9 @@ impl Larder {
         if let Some(kept) = kept.filter(|kept| kept.options == *options) {
             scrub.progress = kept.progress;
             scrub.report = ScrubReport { resumed: true, ..kept.report };
-            scrub.missing = kept.missing.into_iter().collect();
+            for (fingerprint, asset) in kept.missing {
+                scrub.missing.entry(fingerprint).or_default().push(asset);
+            }
         }
         Ok(scrub)
     }
@@ -336,7 +339,11 @@ impl Scrub<'_> {
             options: self.options.clone(),
             progress: self.progress.clone(),
             report: self.report.clone(),
-            missing: self.missing.iter().map(|(name, asset)| (name.clone(), asset.clone())).collect(),
+            missing: self
+                .missing
+                .iter()
+                .flat_map(|(name, assets)| assets.iter().map(|asset| (name.clone(), asset.clone())))
+                .collect(),
         };
         let value = serde_json::to_value(kept)
             .map_err(|error| Fault::internal("the state of a scrub does not print").caused_by(error))?;

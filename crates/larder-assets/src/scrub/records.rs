@@ -60,7 +60,7 @@ impl Scrub<'_> {
                         store: asset.store.clone(),
                         place: asset.place.clone(),
                     };
-                    self.missing.insert(asset.fingerprint.clone(), seen);
+                    self.missing.entry(asset.fingerprint.clone()).or_default().push(seen);
                 } else {
                     self.mend_asset(&asset, &mut finding).await?;
                 }

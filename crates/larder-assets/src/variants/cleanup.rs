@@ -3,13 +3,34 @@
 use larder_catalog::{Class, VariantRecord};
 use larder_core::Fault;
 
-use crate::larder::{Larder, place};
+use super::source_of_shared;
+use crate::{
+    commit::Held,
+    larder::{Larder, place},
+};
 
 impl Larder {
     /// Removes a variant: first its record, so that no reader is sent to bytes that are gone, then
-    /// its bytes. Cut off between the two, the bytes are adopted when the variant is made again, or
-    /// found by a comparison of store and catalogue.
+    /// its bytes, unless others share them. Cut off between the two, the bytes are adopted when the variant
+    /// is made again, or found by a comparison of store and catalogue.
     pub(crate) async fn remove_variant(&self, variant: &VariantRecord) -> Result<bool, Fault> {
+        let turn = self.hold_variants_at(&variant.place).await?;
+        let removed = self.remove_variant_held(variant, turn.as_ref()).await;
+        self.give_back(&turn).await;
+        let (removed, left) = removed?;
+        if left > 0 {
+            self.remove_void_variants(variant.asset_id).await;
+        }
+        self.record_cache().forget_variants(variant.asset_id);
+        Ok(removed)
+    }
+
+    /// Answers whether it was removed, and how many copies of it moves left in other stores.
+    async fn remove_variant_held(
+        &self,
+        variant: &VariantRecord,
+        turn: Option<&Held>,
+    ) -> Result<(bool, u64), Fault> {
         let (id, asset, status) = (variant.id, variant.asset_id, variant.status);
         let at = (variant.store.clone(), variant.place.clone());
         let outcome = self.catalog().commit(Class::Durable, move |tx| {
@@ -22,17 +43,54 @@ impl Larder {
             })
         });
         let (removed, (store, at), left) = outcome.await?;
-        // The same picture put under the same key again has its variants at the same places.
-        let is_named = async || -> Result<bool, Fault> {
-            Ok(!self.catalog().variants_at_place(&store, &at).await?.is_empty())
+        if removed && !at.is_empty() {
+            self.remove_unnamed(&store, &at, turn).await?;
+        }
+        Ok((removed, left))
+    }
+
+    /// Removes the bytes at a place of variants, unless a record names it: the same picture put under the
+    /// same key again has its variants at the same places, and so may others.
+    async fn remove_unnamed(&self, store: &str, at: &str, turn: Option<&Held>) -> Result<(), Fault> {
+        if !self.catalog().variants_at_place(store, at).await?.is_empty() {
+            return Ok(());
+        }
+        let (store, at) = (self.store(store)?, place(at)?);
+        match turn {
+            Some(turn) => turn.remove(store, &at).await?,
+            None => store.remove(&at).await?,
         };
-        if removed && !at.is_empty() && !is_named().await? {
-            self.store(&store)?.remove(&place(&at)?).await?;
+        Ok(())
+    }
+
+    /// Removes bytes of variants in the primary store that no record names.
+    pub(crate) async fn remove_unrecorded(&self, places: &[String]) -> Result<(), Fault> {
+        for at in places {
+            let turn = self.hold_variants_at(at).await?;
+            let removed = self.remove_unnamed(self.stores().primary_name(), at, turn.as_ref()).await;
+            self.give_back(&turn).await;
+            removed?;
         }
-        if left > 0 {
-            self.remove_void_variants(asset).await;
+        Ok(())
+    }
+
+    /// Removes a variant whose bytes are lost or not what they were, and with it all that share them: nobody
+    /// may take them up again.
+    pub(crate) async fn remove_lost_variant(&self, variant: &VariantRecord) -> Result<bool, Fault> {
+        let removed = self.remove_variant(variant).await?;
+        // Whoever was faster took all of them, and they may have been made again since.
+        if removed && source_of_shared(&variant.place).is_some() {
+            loop {
+                let others = self.catalog().variants_at_place(&variant.store, &variant.place).await?;
+                let mut any = false;
+                for other in others {
+                    any |= self.remove_variant(&other).await?;
+                }
+                if !any {
+                    break;
+                }
+            }
         }
-        self.record_cache().forget_variants(variant.asset_id);
         Ok(removed)
     }
 

@@ -13,15 +13,17 @@ use larder_store::{Attributes, Condition, Place, PutOptions, Stat, StoreExt};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Wanted,
+    SourceFacts, Wanted,
     decode::{Known, Loaded},
-    recipe_digest, variant_place,
+    output_format, recipe_digest, source_of_shared, variant_place,
 };
 use crate::{
     buckets::Bucket,
+    commit::Held,
     fail_point,
     jobs::{Ended, JobContext, make_variants::MakeVariants},
     larder::{Larder, place},
+    policy::Layout,
 };
 
 impl MakeVariants {
@@ -39,6 +41,32 @@ impl MakeVariants {
 pub(crate) struct Made {
     pub(crate) id: larder_core::VariantId,
     pub(crate) result: VariantResult,
+}
+
+impl Made {
+    /// What it was made of, if its bytes lie where others may share them.
+    fn source(&self) -> Option<&str> {
+        match &self.result {
+            VariantResult::Ready { place, .. } => source_of_shared(place),
+            VariantResult::Failed(_) => None,
+        }
+    }
+}
+
+/// The result that a variant's record tells of.
+fn result_of(variant: VariantRecord) -> Option<VariantResult> {
+    Some(VariantResult::Ready {
+        store: variant.store,
+        place: variant.place,
+        fingerprint: variant.fingerprint,
+        size_bytes: variant.size_bytes,
+        sha256: variant.sha256,
+        content_type: variant.content_type,
+        width_px: variant.width_px?,
+        height_px: variant.height_px?,
+        frames: variant.frames?,
+        encoder: variant.encoder?,
+    })
 }
 
 impl Larder {
@@ -175,14 +203,14 @@ impl Larder {
         pending: Vec<(VariantRecord, Recipe)>,
         context: Option<&JobContext>,
     ) -> Result<Vec<Made>, Fault> {
+        let (mut made, pending) = self.taken_from_others(bucket, asset, pending).await?;
         if pending.is_empty() {
-            return Ok(Vec::new());
+            return Ok(made);
         }
         let recipes: Vec<Recipe> = pending.iter().map(|(_, recipe)| recipe.clone()).collect();
         let renditions =
             self.render(bucket, asset, recipes, context.is_some_and(JobContext::is_suspect)).await?;
         fail_point::reached("variants.rendered");
-        let mut made = Vec::new();
         let total = pending.len() as f64;
         for (index, ((variant, _), rendition)) in pending.into_iter().zip(renditions).enumerate() {
             if let Some(context) = context {
@@ -197,6 +225,40 @@ impl Larder {
         }
         fail_point::reached("variants.moved");
         Ok(made)
+    }
+
+    /// Results for those variants that another asset with the same bytes has already, and the rest.
+    async fn taken_from_others(
+        &self,
+        bucket: &Bucket,
+        asset: &AssetRecord,
+        pending: Vec<(VariantRecord, Recipe)>,
+    ) -> Result<(Vec<Made>, Vec<(VariantRecord, Recipe)>), Fault> {
+        let (mut made, mut rest) = (Vec::new(), Vec::new());
+        if bucket.policy.layout == Layout::Path {
+            return Ok((made, pending));
+        }
+        let facts = SourceFacts {
+            content_type: &asset.content_type,
+            width_px: asset.width_px.unwrap_or(0),
+            height_px: asset.height_px.unwrap_or(0),
+            frames: asset.frames.unwrap_or(1),
+        };
+        for (variant, recipe) in pending {
+            let format = output_format(&recipe, &facts);
+            let (at, _) = variant_place(bucket, asset, &variant.recipe_digest, format)?;
+            let primary = self.stores().primary_name();
+            let others = self.catalog().variants_at_place(primary, at.as_str()).await?;
+            let is_alike = |other: &VariantRecord| {
+                (other.status, &other.source_sha256, &other.recipe_digest)
+                    == (VariantStatus::Ready, &asset.sha256, &variant.recipe_digest)
+            };
+            match others.into_iter().find(is_alike).and_then(result_of) {
+                Some(result) => made.push(Made { id: variant.id, result }),
+                None => rest.push((variant, recipe)),
+            }
+        }
+        Ok((made, rest))
     }
 
     async fn render(
@@ -299,6 +361,47 @@ impl Larder {
         upload: Option<UploadId>,
         lease: Option<Lease>,
     ) -> Result<(), Fault> {
+        let turn = match made.iter().any(|made| made.source().is_some()) {
+            true => Some(self.hold_variants(&asset.sha256).await?),
+            false => None,
+        };
+        let recorded = self.record_made_held(asset, made, upload, lease, turn.as_ref()).await;
+        if let (Err(_), Some(turn)) = (&recorded, &turn) {
+            self.release(turn).await;
+        }
+        self.remove_unrecorded(&recorded?).await?;
+        self.record_cache().forget_variants(asset.id);
+        Ok(())
+    }
+
+    /// Fails unless the bytes of variants that others share still lie there. Nobody removes them as long as
+    /// the turn is held.
+    async fn check_shared(&self, made: &[Made]) -> Result<(), Fault> {
+        for made in made.iter().filter(|made| made.source().is_some()) {
+            if let VariantResult::Ready { store, place, fingerprint, .. } = &made.result
+                && self.lies_at(store, place).await?.as_ref() != Some(fingerprint)
+            {
+                return Err(Fault::new(
+                    Code::Conflict,
+                    format!("the variant at {place} was removed meanwhile"),
+                )
+                .remedy("ask again"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers where bytes lie that no record names after all.
+    async fn record_made_held(
+        &self,
+        asset: &AssetRecord,
+        made: Vec<Made>,
+        upload: Option<UploadId>,
+        lease: Option<Lease>,
+        turn: Option<&Held>,
+    ) -> Result<Vec<String>, Fault> {
+        self.check_shared(&made).await?;
+        let turn = turn.map(|turn| (**turn).clone());
         let (id, version, processing) = (asset.id, asset.version, asset.status == AssetStatus::Processing);
         let made = Arc::new(made);
         let unrecorded = self
@@ -307,6 +410,10 @@ impl Larder {
                 Box::pin(async move {
                     if let Some(lease) = lease {
                         tx.confirm_lease(lease).await?;
+                    }
+                    if let Some(turn) = turn {
+                        tx.confirm_place(&turn).await?;
+                        tx.release_place(&turn).await?;
                     }
                     let mut unrecorded = Vec::new();
                     for made in made.iter() {
@@ -338,23 +445,7 @@ impl Larder {
                 })
             })
             .await?;
-        self.remove_unrecorded(&unrecorded).await?;
-        self.record_cache().forget_variants(asset.id);
-        Ok(())
-    }
-}
-
-impl Larder {
-    /// Removes bytes of variants that lost to another record, or whose asset was replaced or deleted
-    /// meanwhile, unless a record names them.
-    async fn remove_unrecorded(&self, places: &[String]) -> Result<(), Fault> {
-        for at in places {
-            let stores = self.stores();
-            if self.catalog().variants_at_place(stores.primary_name(), at).await?.is_empty() {
-                stores.primary().remove(&place(at)?).await?;
-            }
-        }
-        Ok(())
+        Ok(unrecorded)
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) use flights::Flights;
 use crate::{
     buckets::Bucket,
     larder::Larder,
+    policy::Layout,
     view::{VariantView, variant_view},
 };
 
@@ -65,7 +66,26 @@ pub struct SourceFacts<'a> {
     pub frames: u32,
 }
 
-/// Where a variant's bytes lie: `<prefix>/_variants/<key>/<source>-<recipe>.<extension>`.
+/// Folder, below that of variants, of those that assets with equal bytes share. Keys that begin so are
+/// escaped.
+const SHARED: &str = "_hash";
+
+/// The SHA-256 of the source of a variant that lies where assets with equal bytes share it.
+pub(crate) fn source_of_shared(at: &str) -> Option<&str> {
+    let mut segments = at.rsplit('/');
+    let source = segments.next()?.split_once('-')?.0;
+    let (second, first) = (segments.next()?, segments.next()?);
+    let is_digest = source.len() == 64 && source.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_shared = is_digest
+        && (first, second) == (&source[..2], &source[2..4])
+        && segments.next() == Some(SHARED)
+        && segments.next() == Some(FOLDER);
+    is_shared.then_some(source)
+}
+
+/// Where a variant's bytes lie: `<prefix>/_variants/<key>/<source>-<recipe>.<extension>`, or in the `hash`
+/// layout `<prefix>/_variants/_hash/<2 hex>/<2 hex>/<source>-<recipe>.<extension>`; and where they lie if
+/// the store can't give that.
 pub(crate) fn variant_place(
     bucket: &Bucket,
     asset: &larder_catalog::AssetRecord,
@@ -80,6 +100,12 @@ pub(crate) fn variant_place(
     let invalid =
         |error: larder_store::PlaceError| Fault::internal("a variant has no place").caused_by(error);
     let escaped = escaped.join(&name).map_err(invalid)?;
+    if bucket.policy.layout == Layout::Hash && asset.sha256.len() == 64 && asset.sha256.is_ascii() {
+        let (sha256, extension) = (&asset.sha256, format.extension());
+        let (first, second) = (&sha256[..2], &sha256[2..4]);
+        let shared = format!("{folder}/{SHARED}/{first}/{second}/{sha256}-{digest}.{extension}");
+        return Ok((shared.parse().map_err(invalid)?, escaped));
+    }
     Ok((natural.join(&name).unwrap_or_else(|_| escaped.clone()), escaped))
 }
 
@@ -119,5 +145,25 @@ impl Larder {
             .filter(|variant| variant.source_sha256 == asset.sha256)
             .map(|variant| variant_view(self, &bucket, &asset, variant))
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_place_tells_what_it_was_made_of() {
+        let source = "ab12".repeat(16);
+        let at = format!("media/_variants/_hash/ab/12/{source}-0123456789abcdef.webp");
+        assert_eq!(source_of_shared(&at), Some(source.as_str()));
+        for other in [
+            format!("media/_variants/a.jpg/{source}-0123456789abcdef.webp"),
+            format!("media/_variants/_hash/ab/13/{source}-0123456789abcdef.webp"),
+            format!("media/_hash/ab/12/{source}.webp"),
+            "_hash".to_owned(),
+        ] {
+            assert_eq!(source_of_shared(&other), None, "{other}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     change::Change,
     db::{FromRow, Param, Row, Statement, json, opt_json},
     error::{Error, Result},
+    page::bounded,
     reads::reads,
     tx::{Class, Tx},
     words::words,
@@ -83,7 +84,7 @@ pub struct AssetRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was deleted; until it is purged it can be restored.
     pub deleted_at: Option<Timestamp>,
-    /// Where the bytes lie while it is deleted.
+    /// Where the bytes lie while it is deleted: in the trash, or still at their place in the `hash` layout.
     pub trash_place: Option<String>,
 }
 
@@ -224,9 +225,31 @@ reads! { Durable;
     one asset_with_sha256(bucket: &BucketName, sha256: &str) -> AssetRecord = Statement::new(SELECT)
         .push("WHERE deleted_at IS NULL").and("bucket = ", bucket).and("sha256 = ", sha256)
         .push(" ORDER BY created_at, id LIMIT 1");
-    /// Assets, deleted ones included, whose bytes lie at a place: more than one in the `hash` layout.
-    many assets_at_place(store: &str, place: &str) -> AssetRecord = Statement::new(SELECT)
-        .push("WHERE 1 = 1").and("store = ", store).and("place = ", place).push(" ORDER BY id LIMIT 1000");
+    /// An asset whose bytes lie at a place, other than `except`: any of them, deleted ones included. In the
+    /// `hash` layout there are several, and those that are deleted keep their bytes where they lie.
+    one asset_at_place(store: &str, place: &str, except: Option<AssetId>) -> AssetRecord =
+        at_place(store, place).and_if("id <> ", except).push(" LIMIT 1");
+    /// As [`asset_at_place`](Self::asset_at_place), one that knows these bytes there as whole.
+    one asset_with_bytes_at(store: &str, place: &str, sha256: &str, fingerprint: &str) -> AssetRecord =
+        at_place(store, place).and("sha256 = ", sha256).and("fingerprint = ", fingerprint)
+            .push(" AND status <> 'failed' LIMIT 1");
+    /// As [`asset_at_place`](Self::asset_at_place), one that says that other bytes lie there.
+    one asset_with_others_at(store: &str, place: &str, sha256: &str) -> AssetRecord =
+        at_place(store, place).and("sha256 <> ", sha256).push(" LIMIT 1");
+    /// Assets that say of bytes at a place what is no longer so: another fingerprint, or that they are
+    /// damaged. At most `limit`.
+    many assets_mistaken_at(store: &str, place: &str, sha256: &str, fingerprint: &str, limit: u32)
+        -> AssetRecord = at_place(store, place).and("sha256 = ", sha256)
+            .push(" AND (status = 'failed' OR fingerprint <> ").bind(fingerprint)
+            .push(") ORDER BY id LIMIT ").bind(bounded(limit));
+}
+
+/// Assets whose bytes lie at a place. That of one in the trash of the `path` layout is free for others.
+fn at_place(store: &str, place: &str) -> Statement {
+    Statement::new(SELECT)
+        .push("WHERE (deleted_at IS NULL OR trash_place = place)")
+        .and("store = ", store)
+        .and("place = ", place)
 }
 
 fn by_id(id: AssetId) -> Statement {
@@ -349,6 +372,33 @@ impl Tx {
         Ok(moved)
     }
 
+    /// Records that whole bytes with this fingerprint lie at a place, for all assets that share it: a
+    /// writer put them there anew. Answers how many said otherwise; at most `limit` are corrected.
+    pub async fn bytes_lie_at(
+        &mut self,
+        (store, place): (&str, &str),
+        sha256: &str,
+        fingerprint: &str,
+        limit: u32,
+    ) -> Result<usize> {
+        let mistaken = self.assets_mistaken_at(store, place, sha256, fingerprint, limit).await?;
+        for asset in &mistaken {
+            let mut columns = vec![("fingerprint", fingerprint.into())];
+            if asset.status == AssetStatus::Failed {
+                columns.push(("status", AssetStatus::Ready.into()));
+            }
+            let update = Statement::update("assets", columns)
+                .push(" WHERE 1 = 1")
+                .and("id = ", asset.id)
+                .and("store = ", store)
+                .and("place = ", place)
+                .and("sha256 = ", sha256);
+            self.execute(Class::Durable, update).await?;
+            self.asset_changed(asset.id).await?;
+        }
+        Ok(mistaken.len())
+    }
+
     /// Takes a deletion back, after the bytes were moved to `place`.
     ///
     /// # Errors
@@ -423,4 +473,17 @@ fn stale(id: AssetId) -> String {
 /// A compare-and-set that changed no row found another state.
 pub(crate) fn changed_one(rows: u64, otherwise: impl FnOnce() -> String) -> Result<()> {
     if rows == 1 { Ok(()) } else { Err(Error::precondition(otherwise())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::{plan, sqlite};
+
+    #[tokio::test]
+    async fn who_has_bytes_at_a_place_is_found_by_the_place() {
+        let (_directory, catalog) = sqlite().await;
+        let plan = plan(&catalog, at_place("local", "a").push(" LIMIT 1")).await;
+        assert!(plan.contains("assets_by_place (store=? AND place=?)"), "{plan}");
+    }
 }

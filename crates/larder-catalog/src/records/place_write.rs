@@ -22,7 +22,7 @@ use crate::{
 pub struct Fence {
     /// The bucket.
     pub bucket: BucketName,
-    /// The key.
+    /// The key, or a name of Larder's own ([`ObjectKey::own`]) for what has none.
     pub key: ObjectKey,
     /// Higher than that of every earlier writer of the key.
     pub number: i64,
@@ -58,7 +58,8 @@ impl FromRow for PlaceWrite {
     fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
             bucket: row.parse("bucket")?,
-            key: row.parse("key")?,
+            key: ObjectKey::stored(&row.get::<String>("key")?)
+                .map_err(|error| Error::corrupt(format!("column key holds no valid value: {error}")))?,
             fence: row.get("fence")?,
             holder: row.get("holder")?,
             expires_at: row.time("expires_at")?,
@@ -74,6 +75,10 @@ reads! { Durable;
     /// Rows with an intent, overdue or not: for a start that knows which holders are dead.
     many place_writes_with_intent(limit: u32) -> PlaceWrite = Statement::new(SELECT)
         .push("WHERE intent IS NOT NULL ORDER BY expires_at, bucket, key LIMIT ").bind(bounded(limit));
+    /// Rows of a bucket with an intent about bytes of this SHA-256, held or not.
+    many place_writes_about(bucket: &BucketName, sha256: &str) -> PlaceWrite = Statement::new(SELECT)
+        .push("WHERE intent IS NOT NULL").and("bucket = ", bucket)
+        .and("intent LIKE ", format!("%{sha256}%")).push(" ORDER BY key LIMIT 1000");
     /// Rows whose holder is overdue with an intent: bytes may lie there without their record, or the
     /// other way round. For recovery, the most overdue first.
     many interrupted_place_writes(now: Timestamp, limit: u32) -> PlaceWrite = Statement::new(SELECT)

@@ -7,6 +7,7 @@ mod meta;
 mod named;
 mod places;
 mod queue;
+mod shared;
 mod state;
 mod stores;
 mod uploads;

@@ -112,6 +112,10 @@ These come with Larder; a bucket's `presets` may name one preset, or a set of th
 /// The fields of a bucket's policy. A test holds this table and the type together.
 const BUCKET_FIELDS: &[(&str, &str)] = &[
     ("prefix", "folder of the store in which the bucket's bytes lie; the bucket's name unless set"),
+    (
+        "layout",
+        "`path`: a file lies at its key; `hash`: at its SHA-256, so that equal bytes of the bucket lie there once. A change is about later writes only",
+    ),
     ("visibility", "`private`: only signed URLs and keys; `public`: anyone reads"),
     (
         "accept",

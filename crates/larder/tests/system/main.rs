@@ -9,6 +9,7 @@ mod a2_store;
 mod a3_names;
 mod a6_media_url;
 mod a9_migrate;
+mod b10_shared_bytes;
 mod b17_command_line;
 mod b1_curl;
 mod b1_durable;
