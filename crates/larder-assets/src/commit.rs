@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::{
     buckets::Bucket,
+    cdn::{Noting, Reason},
     fail_point,
     jobs::{self, JobContext, make_variants::MakeVariants},
     larder::{Larder, own_place, place},
@@ -389,6 +390,7 @@ impl Larder {
             wanted,
             asset,
             ended: job.map(JobContext::lease),
+            noting: self.noting()?,
         };
         let asset = self
             .catalog()
@@ -714,6 +716,7 @@ struct RecordWork {
     wanted: Vec<Wanted>,
     job: Option<larder_catalog::NewJob>,
     ended: Option<larder_catalog::Lease>,
+    noting: Option<Noting>,
 }
 
 impl RecordWork {
@@ -723,6 +726,9 @@ impl RecordWork {
             None => tx.insert_asset(&self.asset).await?,
             Some(expected) => {
                 let before = tx.asset(self.asset.id).await?;
+                if let (Some(noting), Some(before)) = (self.noting.take(), &before) {
+                    noting.asset(tx, before, Reason::Replaced).await?;
+                }
                 self.asset.version = tx.replace_asset(&self.asset, expected).await?;
                 if let Some(before) = before.filter(|before| before.store != self.asset.store) {
                     tx.note_spare(&SpareCopy::left_by(&before), CopyState::Void).await?;

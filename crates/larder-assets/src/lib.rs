@@ -10,6 +10,7 @@
 
 pub mod adopt;
 pub mod buckets;
+pub mod cdn;
 pub mod credentials;
 pub mod fail_point;
 pub mod follow;

@@ -13,7 +13,7 @@ use crate::{
     alias::PathAlias,
     body::{RequestBody, ResponseBody},
     cors,
-    delivery::{self, Recipes, Sendfile},
+    delivery::{self, Recipes, Sendfile, TagHeader},
     observe, path,
     request_id::{self, RequestId},
     routes,
@@ -29,6 +29,8 @@ pub struct AppOptions {
     pub sendfile: Option<Sendfile>,
     /// A second path for the originals of one bucket.
     pub alias: Option<PathAlias>,
+    /// Headers that tell caches in front what an answer belongs to.
+    pub tags: Vec<TagHeader>,
 }
 
 /// Who sits at the other end of a connection.

@@ -29,5 +29,5 @@ mod server;
 pub use alias::PathAlias;
 pub use app::{App, AppOptions, Peer};
 pub use body::{RequestBody, ResponseBody};
-pub use delivery::Sendfile;
+pub use delivery::{Sendfile, TagHeader};
 pub use server::{ServerLimits, serve};

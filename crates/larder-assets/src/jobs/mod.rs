@@ -14,6 +14,7 @@ pub mod import_url;
 pub mod ingest_upload;
 pub mod make_variants;
 pub mod migrate_store;
+pub mod purge_cdn;
 pub mod retention;
 pub mod scrub;
 pub mod sweep_uploads;
@@ -47,6 +48,7 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<adopt::Adopt>(),
     JobKind::of::<scrub::Scrub>(),
     JobKind::of::<migrate_store::MigrateStore>(),
+    JobKind::of::<purge_cdn::PurgeCdn>(),
 ];
 
 /// The queues, in the order in which they are shown.

@@ -19,6 +19,8 @@ mod c2_gps;
 mod c3_image_command;
 mod c3_photos;
 mod client;
+mod d2_visibility;
+mod d4_purge;
 mod d6_path_prefix;
 mod i13_keys;
 mod i4_backlog;

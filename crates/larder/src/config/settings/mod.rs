@@ -1,6 +1,7 @@
 //! The table of every setting, in groups.
 
 mod alias;
+mod cdn;
 mod media;
 mod process;
 mod serving;
@@ -15,7 +16,8 @@ pub use self::alias::{Alias, Belongs, Strength};
 
 /// The groups, in the order of the documentation. Tables of free names (`[buckets.…]`, `[presets]`) are no
 /// settings and are read beside them.
-const GROUPS: &[&[Setting]] = &[process::SETTINGS, store::SETTINGS, media::SETTINGS, serving::SETTINGS];
+const GROUPS: &[&[Setting]] =
+    &[process::SETTINGS, store::SETTINGS, media::SETTINGS, serving::SETTINGS, cdn::SETTINGS];
 
 /// Every setting, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
