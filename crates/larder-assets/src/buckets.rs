@@ -88,6 +88,13 @@ impl Default for BucketCache {
     }
 }
 
+impl BucketCache {
+    /// Whether it was looked up lately, however old that is by now.
+    pub(crate) fn has(&self, name: &BucketName) -> bool {
+        self.0.has(name)
+    }
+}
+
 impl Larder {
     /// The bucket of this name; at most a second old.
     ///

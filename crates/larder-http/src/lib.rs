@@ -16,6 +16,7 @@ mod body;
 mod call;
 mod cors;
 mod delivery;
+mod figures;
 mod loopback;
 mod observe;
 mod openapi;

@@ -9,6 +9,7 @@ pub mod adopt;
 pub mod backfill;
 pub mod collect;
 pub mod compact_meta;
+pub mod count_usage;
 pub mod delete_prefix;
 pub mod import_url;
 pub mod ingest_upload;
@@ -45,6 +46,7 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<collect::Collect>(),
     JobKind::of::<retention::ApplyRetention>(),
     JobKind::of::<compact_meta::CompactMeta>(),
+    JobKind::of::<count_usage::CountUsage>(),
     JobKind::of::<adopt::Adopt>(),
     JobKind::of::<scrub::Scrub>(),
     JobKind::of::<migrate_store::MigrateStore>(),

@@ -18,6 +18,7 @@ mod store_lists;
 mod upload;
 mod upload_lists;
 mod usage;
+mod usage_day;
 mod variant;
 mod variant_lists;
 
@@ -38,4 +39,5 @@ pub use store_lists::{StoreFilter, StoreUsage};
 pub use upload::{UploadChange, UploadRecord, UploadStatus};
 pub use upload_lists::UploadFilter;
 pub use usage::{BucketUsage, TypeUsage, VariantUsage};
+pub use usage_day::UsageDay;
 pub use variant::{VariantIdentity, VariantRecord, VariantResult, VariantStatus};

@@ -28,7 +28,7 @@ use std::{
     str::FromStr,
 };
 
-use larder_assets::net::Network;
+use larder_assets::{net::Network, statistics::Prices};
 use larder_core::{BucketName, text::ByteSize};
 use url::Url;
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     /// The caches in front.
     pub cdn: CdnConfig,
+    /// What storage costs, for estimates.
+    pub prices: Prices,
     /// What imports by URL may reach.
     pub import: ImportConfig,
     /// What is logged and how.
@@ -153,6 +155,7 @@ impl Config {
                 hot_cache: ByteSize(0),
             },
             cdn: CdnConfig::unset(),
+            prices: Prices::default(),
             import: ImportConfig { allow_networks: Vec::new() },
             log: LogConfig { level: String::new(), format: LogFormat::Text },
             buckets: BTreeMap::new(),

@@ -199,6 +199,7 @@ fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
             (path.to_owned(), bucket.clone())
         }),
     };
+    settings.prices = config.prices.clone();
     settings.import = ImportSettings { allow_networks, ..ImportSettings::default() };
     Ok(settings)
 }

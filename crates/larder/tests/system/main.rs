@@ -3,6 +3,7 @@
 //! Each module is named after the requirement that it proves.
 
 mod a10_integrity;
+mod a11_statistics;
 mod a2_start;
 mod a2_store;
 mod a3_names;
