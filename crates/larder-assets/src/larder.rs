@@ -169,7 +169,7 @@ impl Larder {
             }
             answer
         };
-        let store = stores.into_iter().map(in_words).collect();
+        let store = stores.into_iter().try_for_each(in_words);
         Readiness {
             catalog: catalog.unwrap_or_else(|_| silent(Code::CatalogUnavailable, "catalogue")),
             store,
