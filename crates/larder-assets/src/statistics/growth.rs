@@ -130,3 +130,33 @@ fn growth(bucket: String, store: String, days: &[UsageDay]) -> Option<GrowthStat
             .collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::{Home, bucket, put};
+
+    #[tokio::test]
+    async fn what_was_noted_on_a_day_is_compared_with_what_there_is_now() {
+        let home = Home::memory();
+        let larder = home.larder().await;
+        put(&larder, "files", "a", b"one").await;
+        larder.note_usage().await.unwrap();
+        let noted = larder.catalog().usage_days(Timestamp::from_millis(0)).await.unwrap();
+        let [today] = noted.as_slice() else { panic!("{noted:?}") };
+        assert_eq!((today.bucket.as_str(), today.objects, today.bytes), ("files", 1, 3));
+        let yesterday = UsageDay { day_at: today.day_at.minus(Duration::from_secs(86_400)), ..today.clone() };
+        let began = yesterday.day_at;
+        larder
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.note_usage_day(&yesterday).await }))
+            .await
+            .unwrap();
+        put(&larder, "files", "b", b"three").await;
+        let statistics = larder.statistics(Some(&bucket("files"))).await.unwrap();
+        let [grown] = statistics.growth.as_slice() else { panic!("{statistics:?}") };
+        assert_eq!((grown.since, grown.objects, grown.bytes), (began, 1, 5));
+        let days: Vec<u64> = grown.days.iter().map(|day| day.objects).collect();
+        assert_eq!(days, [1, 2], "today as it is now");
+    }
+}

@@ -23,7 +23,7 @@ pub struct RequestStatistics {
     pub client_error_rate: f64,
     /// Share of 5xx, 0 to 1.
     pub server_error_rate: f64,
-    /// Bytes of the bodies of answers.
+    /// Bytes of the bodies of answers; not those that a web server in front sends (`delivery.sendfile`).
     pub bytes_out: u64,
     /// Time to an answer's head, in milliseconds, that half of the requests kept within.
     pub p50_ms: f64,
