@@ -5,12 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use larder_catalog::{BucketRecord, Class, NewJob, PresetRecord};
 use larder_core::{BucketName, Code, Fault, JobId, Timestamp};
 use larder_image::Recipe;
+use larder_store::Place;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     jobs::{self, backfill::Backfill},
     larder::Larder,
-    policy::BucketPolicy,
+    policy::{BucketPolicy, Visibility},
     preset,
     remembered::Remembered,
     variants::recipe_digest,
@@ -84,6 +85,13 @@ pub(crate) struct BucketCache(Remembered<BucketName, Arc<Bucket>>);
 impl Default for BucketCache {
     fn default() -> Self {
         Self(Remembered::new(BUCKETS_REMEMBERED_MAX))
+    }
+}
+
+impl BucketCache {
+    /// Whether it was looked up lately, however old that is by now.
+    pub(crate) fn has(&self, name: &BucketName) -> bool {
+        self.0.has(name)
     }
 }
 
@@ -387,23 +395,32 @@ impl Larder {
         by_file: bool,
         before: Option<BucketRecord>,
     ) -> Result<(), Fault> {
-        let grew = match before {
-            Some(before) => {
-                let before = bucket_of(before)?;
-                policy
-                    .presets
-                    .iter()
-                    .flat_map(|name| preset::expand(name))
-                    .any(|preset| !before.presets().contains(&preset))
-            }
-            None => false,
+        let before = before.map(bucket_of).transpose()?;
+        let grew = before.as_ref().is_some_and(|before| {
+            policy
+                .presets
+                .iter()
+                .flat_map(|name| preset::expand(name))
+                .any(|preset| !before.presets().contains(&preset))
+        });
+        let noting = match before.as_ref().is_some_and(|before| shows_otherwise(&before.policy, policy)) {
+            true => self.noting()?,
+            false => None,
         };
+        if policy.visibility == Visibility::Private
+            && before.as_ref().is_some_and(|before| before.policy.visibility == Visibility::Public)
+        {
+            self.warn_of_ways_past(name, policy);
+        }
         let job = grew.then(|| jobs::new_job(&Backfill::of_bucket(name.clone()))).transpose()?;
         let (name, policy) = (name.clone(), policy_value(policy)?);
         self.catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
                     tx.upsert_bucket(&name, &policy, by_file).await?;
+                    if let Some(noting) = noting {
+                        noting.bucket(tx, &name).await?;
+                    }
                     if let Some(job) = job {
                         tx.enqueue(job).await?;
                     }
@@ -413,6 +430,16 @@ impl Larder {
             .await?;
         self.bucket_cache().0.clear();
         Ok(())
+    }
+
+    /// Says where a bucket that was closed can still be read without Larder.
+    fn warn_of_ways_past(&self, name: &BucketName, policy: &BucketPolicy) {
+        let Ok(folder) = policy.prefix.as_deref().unwrap_or(name.as_str()).parse::<Place>() else { return };
+        for (store, of) in self.stores().iter() {
+            if let Some(url) = of.public_url(&folder) {
+                tracing::warn!(bucket = %name, store, %url, "the bucket is private now, and whoever knows an address of the store or the CDN may still read there; `larder doctor` asks them");
+            }
+        }
     }
 
     async fn store_preset(
@@ -438,6 +465,17 @@ impl Larder {
             .await?;
         Ok(enqueued)
     }
+}
+
+/// Whether other people may read under the new rules, or something else: then no cache may go by the old ones.
+fn shows_otherwise(before: &BucketPolicy, after: &BucketPolicy) -> bool {
+    let shown = |policy: &BucketPolicy| {
+        let mut open: Vec<String> =
+            policy.public_presets.iter().flat_map(|name| preset::expand(name)).map(str::to_owned).collect();
+        open.sort_unstable();
+        (policy.visibility, policy.gps, open)
+    };
+    shown(before) != shown(after)
 }
 
 /// Whether one folder is the other or lies in it; bytes of two buckets must never mix.

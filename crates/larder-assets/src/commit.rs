@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use crate::{
     buckets::Bucket,
+    cdn::{Noting, Reason},
     content::{is_shared, shares},
     fail_point,
     jobs::{self, JobContext, make_variants::MakeVariants},
@@ -473,6 +474,7 @@ impl Larder {
             wanted,
             asset,
             ended: job.map(JobContext::lease),
+            noting: self.noting()?,
         };
         let asset = self
             .catalog()
@@ -841,6 +843,7 @@ struct RecordWork {
     wanted: Vec<Wanted>,
     job: Option<larder_catalog::NewJob>,
     ended: Option<larder_catalog::Lease>,
+    noting: Option<Noting>,
 }
 
 impl RecordWork {
@@ -859,6 +862,9 @@ impl RecordWork {
             None => tx.insert_asset(&self.asset).await?,
             Some(expected) => {
                 let before = tx.asset(self.asset.id).await?;
+                if let (Some(noting), Some(before)) = (self.noting.take(), &before) {
+                    noting.asset(tx, before, Reason::Replaced).await?;
+                }
                 self.asset.version = tx.replace_asset(&self.asset, expected).await?;
                 let lay = |asset: &AssetRecord| (asset.store.clone(), asset.place.clone());
                 if let Some(before) = before.filter(|before| lay(before) != lay(&self.asset)) {

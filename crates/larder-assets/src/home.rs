@@ -47,6 +47,11 @@ impl Home {
     /// Opens it, with a bucket `media` that makes `keep-small` of pictures, and a bucket `files` that
     /// takes everything.
     pub(crate) async fn larder(&self) -> Larder {
+        self.larder_with(|_| {}).await
+    }
+
+    /// As [`larder`](Self::larder), with other settings.
+    pub(crate) async fn larder_with(&self, change: impl FnOnce(&mut Settings)) -> Larder {
         let ambient = Ambient::system();
         let number = self.catalogue.get();
         let at = |name: &str| self.folder.path().join(format!("{number}-{name}"));
@@ -55,6 +60,7 @@ impl Home {
         catalog.migrate().await.unwrap();
         let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
         settings.cpu_slots = 2;
+        change(&mut settings);
         let larder = Larder::open(settings, catalog, Arc::clone(&self.store), ambient).await.unwrap();
         larder.declare(&[], &[]).await.unwrap();
         let media = BucketPolicy {

@@ -1,6 +1,6 @@
 //! Jobs, workers and figures for whoever runs Larder.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use larder_catalog::{JobFilter, JobState, WorkerRecord};
 use larder_core::{BucketName, Code, Fault, JobId, Timestamp, UploadId};
@@ -62,66 +62,6 @@ pub struct WorkerView {
     pub started_at: Timestamp,
     /// Its last sign.
     pub seen_at: Timestamp,
-}
-
-/// How much there is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Statistics {
-    /// Per bucket and store.
-    pub buckets: Vec<BucketStatistics>,
-    /// Assets over all buckets.
-    pub total_objects: u64,
-    /// Their bytes.
-    pub total_bytes: u64,
-    /// The same in megabytes of 1,048,576 bytes, to two places.
-    pub total_size_mb: f64,
-    /// Bytes of variants over all buckets.
-    pub variant_bytes: u64,
-}
-
-/// How much there is in a bucket in one store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BucketStatistics {
-    /// The bucket.
-    pub bucket: String,
-    /// The store.
-    pub store: String,
-    /// Assets.
-    pub objects: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Assets in the trash.
-    pub deleted_objects: u64,
-    /// Their bytes.
-    pub deleted_bytes: u64,
-    /// Assets by media type.
-    pub types: Vec<TypeStatistics>,
-    /// Variants by preset and status.
-    pub variants: Vec<VariantStatistics>,
-}
-
-/// Assets of one media type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TypeStatistics {
-    /// The media type.
-    pub content_type: String,
-    /// Assets.
-    pub objects: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// Variants of one preset in one status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VariantStatistics {
-    /// The preset; absent for free recipes.
-    pub preset: Option<String>,
-    /// The status.
-    pub status: String,
-    /// Variants.
-    pub variants: u64,
-    /// Their bytes.
-    pub bytes: u64,
 }
 
 impl Larder {
@@ -246,72 +186,6 @@ impl Larder {
         let workers = self.catalog().workers(self.ambient().now().minus(WORKER_SEEN_WITHIN)).await?;
         Ok(workers.into_iter().map(worker_view).collect())
     }
-
-    /// How much there is, in one bucket or in all.
-    ///
-    /// # Errors
-    /// [`Code::BucketNotFound`].
-    pub async fn statistics(&self, bucket: Option<&BucketName>) -> Result<Statistics, Fault> {
-        if let Some(name) = bucket {
-            self.bucket(name).await?;
-        }
-        let wanted = |of: &str| bucket.is_none_or(|name| name.as_str() == of);
-        let mut buckets = BTreeMap::new();
-        for usage in self.catalog().bucket_usage().await?.into_iter().filter(|usage| wanted(&usage.bucket)) {
-            let types = self.catalog().type_usage(&usage.bucket.parse()?, &usage.store).await?;
-            let of = of_store(&mut buckets, &usage.bucket, &usage.store);
-            of.objects = usage.assets;
-            of.bytes = usage.bytes;
-            of.deleted_objects = usage.deleted_assets;
-            of.deleted_bytes = usage.deleted_bytes;
-            of.types = types
-                .into_iter()
-                .map(|usage| TypeStatistics {
-                    content_type: usage.content_type,
-                    objects: usage.assets,
-                    bytes: usage.bytes,
-                })
-                .collect();
-        }
-        for usage in self.catalog().variant_usage().await?.into_iter().filter(|usage| wanted(&usage.bucket)) {
-            // While assets move, their variants may still be elsewhere.
-            of_store(&mut buckets, &usage.bucket, &usage.store).variants.push(VariantStatistics {
-                preset: usage.preset,
-                status: usage.status,
-                variants: usage.variants,
-                bytes: usage.bytes,
-            });
-        }
-        let buckets: Vec<BucketStatistics> = buckets.into_values().collect();
-        let total_bytes = buckets.iter().map(|bucket| bucket.bytes).sum();
-        Ok(Statistics {
-            total_objects: buckets.iter().map(|bucket| bucket.objects).sum(),
-            total_bytes,
-            total_size_mb: megabytes(total_bytes),
-            variant_bytes: buckets.iter().flat_map(|bucket| &bucket.variants).map(|usage| usage.bytes).sum(),
-            buckets,
-        })
-    }
-}
-
-type OfStores = BTreeMap<(String, String), BucketStatistics>;
-
-fn of_store<'a>(all: &'a mut OfStores, bucket: &str, store: &str) -> &'a mut BucketStatistics {
-    all.entry((bucket.to_owned(), store.to_owned())).or_insert_with(|| BucketStatistics {
-        bucket: bucket.to_owned(),
-        store: store.to_owned(),
-        objects: 0,
-        bytes: 0,
-        deleted_objects: 0,
-        deleted_bytes: 0,
-        types: Vec::new(),
-        variants: Vec::new(),
-    })
-}
-
-/// Megabytes of 1,048,576 bytes, to two places.
-fn megabytes(bytes: u64) -> f64 {
-    (bytes as f64 / 1_048_576.0 * 100.0).round() / 100.0
 }
 
 fn worker_view(record: WorkerRecord) -> WorkerView {

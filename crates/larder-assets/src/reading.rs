@@ -127,6 +127,8 @@ pub struct Readable {
     pub version: String,
     /// Their bucket.
     pub bucket: Arc<Bucket>,
+    /// The asset that they are, or were made of.
+    pub asset: AssetId,
     source: Source,
 }
 
@@ -312,6 +314,7 @@ impl Larder {
             content_type: variant.content_type.clone(),
             file_name: Some(format!("{}.{extension}", stem(key.file_name()))),
             version: variant_version(&asset.sha256, &digest),
+            asset: asset.id,
         };
         let lies = Lies {
             store: &variant.store,
@@ -568,6 +571,7 @@ struct Head {
     content_type: String,
     file_name: Option<String>,
     version: String,
+    asset: AssetId,
 }
 
 impl Head {
@@ -581,6 +585,7 @@ impl Head {
             file_name: self.file_name,
             version: self.version,
             bucket: bucket.clone(),
+            asset: self.asset,
             source,
         }
     }
@@ -593,6 +598,7 @@ fn head_of(asset: &AssetRecord) -> Head {
         content_type: asset.content_type.clone(),
         file_name: Some(asset.original_filename.clone().unwrap_or_else(|| asset.key.file_name().to_owned())),
         version: version(&asset.sha256).to_owned(),
+        asset: asset.id,
     }
 }
 

@@ -40,6 +40,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Remembered<K, V> {
         (since.elapsed() < FRESH_FOR).then_some(value)
     }
 
+    /// Whether there is a record, however old.
+    pub(crate) fn has<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
+        self.cache.contains_key(key)
+    }
+
     /// To be called before the catalogue is asked.
     pub(crate) fn look_up(&self) -> Lookup {
         Lookup(*self.lock())

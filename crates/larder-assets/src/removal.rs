@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     assets::no_asset,
+    cdn::Reason,
     commit::{Held, Intent},
     content::shares,
     fail_point,
@@ -70,7 +71,7 @@ impl Larder {
             }
             Some(asset) if options.purge => {
                 is_meant(&asset, options)?;
-                self.purge(&asset).await?;
+                self.purge_on_request(&asset).await?;
                 Ok(Deleted {
                     id,
                     bucket: asset.bucket,
@@ -216,13 +217,16 @@ impl Larder {
         version: i64,
         trash: &str,
     ) -> Result<AssetRecord, Fault> {
-        let (fence, trash) = (held.clone(), trash.to_owned());
+        let (fence, trash, noting) = (held.clone(), trash.to_owned(), self.noting()?);
         let deleted = self
             .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
                     tx.confirm_place(&fence).await?;
                     let deleted = tx.mark_asset_deleted(id, version, Some(&trash)).await?;
+                    if let Some(noting) = noting {
+                        noting.asset(tx, &deleted, Reason::Deleted).await?;
+                    }
                     tx.void_copies_of_asset(id).await?;
                     tx.release_place(&fence).await?;
                     Ok(deleted)
@@ -354,12 +358,16 @@ impl Larder {
         fingerprint: &str,
     ) -> Result<AssetRecord, Fault> {
         let (fence, target, fingerprint) = (held.clone(), target.to_owned(), fingerprint.to_owned());
+        let noting = self.noting()?;
         let restored = self
             .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
                     tx.confirm_place(&fence).await?;
                     let restored = tx.restore_asset(id, &target, &fingerprint).await?;
+                    if let Some(noting) = noting {
+                        noting.asset(tx, &restored, Reason::Restored).await?;
+                    }
                     tx.release_place(&fence).await?;
                     Ok(restored)
                 })
@@ -367,6 +375,20 @@ impl Larder {
             .await?;
         self.record_cache().forget(&held.bucket, &held.key);
         Ok(restored)
+    }
+
+    /// As [`purge`](Self::purge), and caches are told of it once more: somebody wants it gone everywhere,
+    /// and when it was deleted perhaps nobody could be told.
+    async fn purge_on_request(&self, asset: &AssetRecord) -> Result<bool, Fault> {
+        if let Some(noting) = self.noting()? {
+            let asset = asset.clone();
+            self.catalog()
+                .commit(Class::Durable, move |tx| {
+                    Box::pin(async move { noting.asset(tx, &asset, Reason::Purged).await })
+                })
+                .await?;
+        }
+        self.purge(asset).await
     }
 
     /// Removes a deleted asset for good: variants, bytes, then the record, so that whatever remains

@@ -9,7 +9,7 @@ use larder_core::limits::{
 use larder_store::Circuit;
 use url::Url;
 
-use crate::{net::ImportSettings, secrets::Secrets};
+use crate::{cdn::CdnSettings, net::ImportSettings, secrets::Secrets, statistics::Prices};
 
 /// Settings of the whole process; a bucket's own rules are its
 /// [`BucketPolicy`](crate::BucketPolicy).
@@ -44,6 +44,10 @@ pub struct Settings {
     pub batch_items_max: usize,
     /// Where imports by URL may go.
     pub import: ImportSettings,
+    /// The caches in front.
+    pub cdn: CdnSettings,
+    /// What storage costs, for estimates.
+    pub prices: Prices,
     /// Bytes of small files that are kept in memory for repeated reads. 64 MiB: three thousand
     /// variants of 20 KB.
     pub hot_cache_bytes: u64,
@@ -74,6 +78,8 @@ impl Settings {
             idempotency_life: IDEMPOTENCY_LIFE,
             batch_items_max: BATCH_ITEMS_MAX,
             import: ImportSettings::default(),
+            cdn: CdnSettings::default(),
+            prices: Prices::default(),
             hot_cache_bytes: 64 << 20,
             isolator: None,
             cpu_slots: std::thread::available_parallelism().map_or(2, usize::from),

@@ -378,7 +378,7 @@ pub(crate) fn variant_view(
 }
 
 /// The extension under which a recipe's output is served.
-fn extension(recipe: &str, asset: &AssetRecord) -> &'static str {
+pub(crate) fn extension(recipe: &str, asset: &AssetRecord) -> &'static str {
     let source = SourceFacts {
         content_type: &asset.content_type,
         width_px: asset.width_px.unwrap_or(0),

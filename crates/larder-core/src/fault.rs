@@ -127,6 +127,8 @@ codes! {
     AddressRefused = "address_refused", Invalid;
     /// The remote server of an import refused or failed.
     ImportFailed = "import_failed", Invalid;
+    /// The hook that tells caches to forget refused; noted purges stay until it takes them.
+    PurgeRefused = "purge_refused", Precondition;
     /// The client sent too slowly.
     RequestTimeout = "request_timeout", Invalid;
     /// Too much work waits; nothing was dropped.

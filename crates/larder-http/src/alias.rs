@@ -45,6 +45,11 @@ impl PathAlias {
         Ok(Self { prefix, bucket })
     }
 
+    /// The path, with a slash at both ends, and the bucket whose originals it serves.
+    pub fn parts(&self) -> (&str, &BucketName) {
+        (&self.prefix, &self.bucket)
+    }
+
     /// Whether the path lies below the alias.
     pub(crate) fn covers(&self, path: &str) -> bool {
         path.strip_prefix(&self.prefix).is_some_and(|key| !key.is_empty() && !key.starts_with('?'))

@@ -13,7 +13,8 @@ use crate::{
     alias::PathAlias,
     body::{RequestBody, ResponseBody},
     cors,
-    delivery::{self, Recipes, Sendfile},
+    delivery::{self, Recipes, Sendfile, TagHeader},
+    figures::Figures,
     observe, path,
     request_id::{self, RequestId},
     routes,
@@ -29,6 +30,8 @@ pub struct AppOptions {
     pub sendfile: Option<Sendfile>,
     /// A second path for the originals of one bucket.
     pub alias: Option<PathAlias>,
+    /// Headers that tell caches in front what an answer belongs to.
+    pub tags: Vec<TagHeader>,
 }
 
 /// Who sits at the other end of a connection.
@@ -47,6 +50,7 @@ struct Inner {
     options: AppOptions,
     router: Router,
     recipes: Recipes,
+    figures: Figures,
     /// Cancelled when the process begins to stop.
     stopping: CancellationToken,
     /// Cancelled when the grace time is over.
@@ -70,6 +74,7 @@ impl App {
             options,
             router: routes::router(),
             recipes: Recipes::new(),
+            figures: Figures::default(),
             stopping: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
@@ -139,6 +144,11 @@ impl App {
     /// Recipes that were asked for lately.
     pub(crate) fn recipes(&self) -> &Recipes {
         &self.0.recipes
+    }
+
+    /// What was answered for each bucket.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.0.figures
     }
 
     /// Sends watchers away and asks connections to end.

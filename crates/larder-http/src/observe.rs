@@ -3,6 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use http::{Response, request::Parts};
+use http_body::Body;
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::sleep;
@@ -74,6 +75,9 @@ pub(crate) fn answered(context: &Context, parts: &Parts, response: &Response<Res
             histogram!(DURATION, "route" => route).record(took);
         }
     }
+    let sent = response.body().size_hint().exact().unwrap_or_default();
+    let app = &context.app;
+    app.figures().count(app.larder(), parts.uri.path(), status.as_u16(), sent, took);
     let (method, path) = (&parts.method, loggable(door, parts.uri.path()));
     let (status, request_id) = (status.as_u16(), context.request_id.as_str());
     let (peer, took_us) = (context.peer.address, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));

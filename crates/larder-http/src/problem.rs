@@ -108,6 +108,7 @@ fn answer(code: Code) -> Answer {
         Code::ImportFailed => {
             (S::UNPROCESSABLE_ENTITY, "Import failed", "check that the URL answers, and try again")
         }
+        Code::PurgeRefused => (S::CONFLICT, "Purge refused", "check the settings cdn.*, and retry the job"),
         Code::RequestTimeout => (S::REQUEST_TIMEOUT, "Request too slow", "send the request again, faster"),
         Code::BacklogFull => (S::TOO_MANY_REQUESTS, "Too much work waits", "try again later"),
         Code::BackendDenied => (

@@ -43,8 +43,8 @@ pub use memory::MemoryStore;
 pub use metered::MeteredStore;
 pub use place::{PLACE_BYTES_MAX, PREFIX_BYTES_MAX, Place, PlaceError, SEGMENT_BYTES_MAX};
 pub use s3::{
-    Addressing, BucketSetup, Encryption, Finding, Profile, S3Checksum, S3Credentials, S3Key, S3Options,
-    S3Store, SetupOutcome, SetupStep, SharedProfile, Verdict, iam_policy, read_env_file,
+    Addressing, AwsSigner, BucketSetup, Encryption, Finding, Profile, S3Checksum, S3Credentials, S3Key,
+    S3Options, S3Store, SetupOutcome, SetupStep, SharedProfile, Verdict, iam_policy, read_env_file,
 };
 pub use split::SplitStore;
 pub use store::{

@@ -9,11 +9,13 @@ pub mod adopt;
 pub mod backfill;
 pub mod collect;
 pub mod compact_meta;
+pub mod count_usage;
 pub mod delete_prefix;
 pub mod import_url;
 pub mod ingest_upload;
 pub mod make_variants;
 pub mod migrate_store;
+pub mod purge_cdn;
 pub mod retention;
 pub mod scrub;
 pub mod sweep_uploads;
@@ -44,9 +46,11 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<collect::Collect>(),
     JobKind::of::<retention::ApplyRetention>(),
     JobKind::of::<compact_meta::CompactMeta>(),
+    JobKind::of::<count_usage::CountUsage>(),
     JobKind::of::<adopt::Adopt>(),
     JobKind::of::<scrub::Scrub>(),
     JobKind::of::<migrate_store::MigrateStore>(),
+    JobKind::of::<purge_cdn::PurgeCdn>(),
 ];
 
 /// The queues, in the order in which they are shown.

@@ -16,6 +16,7 @@ use larder_core::{Code, Fault};
 use larder_store::ByteStream;
 use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
+    header::{HeaderMap, RETRY_AFTER},
     redirect,
 };
 use serde::{Deserialize, Serialize};
@@ -43,11 +44,19 @@ impl Default for ImportSettings {
     }
 }
 
+/// Longest text of an answer to something that was sent, in bytes: enough to say why it was refused.
+const TEXT_BYTES_MAX: usize = 2_048;
+
+/// Time for sending something and its answer.
+const POST_WITHIN: Duration = Duration::from_secs(30);
+
 /// The guarded client; cheap to clone. Its connections and certificates are set up at the first
 /// request, so that a process that imports nothing starts without them.
 #[derive(Debug, Clone)]
 pub struct Guarded {
     client: Arc<OnceLock<reqwest::Client>>,
+    /// Follows nowhere: what is sent is meant for the address that was named.
+    sender: Arc<OnceLock<reqwest::Client>>,
     rule: Arc<Rule>,
     time_max: Duration,
 }
@@ -62,6 +71,17 @@ pub struct Remote {
     pub file_name: Option<String>,
     /// The body.
     pub body: ByteStream,
+}
+
+/// What a remote server answered to something that was sent to it.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// The status.
+    pub status: reqwest::StatusCode,
+    /// When it asks to be tried again.
+    pub retry_after: Option<Duration>,
+    /// The beginning of its body.
+    pub text: String,
 }
 
 #[derive(Debug)]
@@ -137,6 +157,7 @@ impl Guarded {
     pub fn new(settings: &ImportSettings) -> Self {
         Self {
             client: Arc::default(),
+            sender: Arc::default(),
             rule: Arc::new(Rule { allow: settings.allow_networks.clone() }),
             time_max: Duration::from_secs(settings.time_max_seconds),
         }
@@ -146,31 +167,42 @@ impl Guarded {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = self.set_up()?;
+        let client = self.set_up(self.redirects(), self.time_max)?;
         Ok(self.client.get_or_init(|| client))
     }
 
-    fn set_up(&self) -> Result<reqwest::Client, Fault> {
-        // Fails only if one is installed already, which is just as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let at_redirect = self.rule.clone();
-        let policy = redirect::Policy::custom(move |attempt| {
+    fn sender(&self) -> Result<&reqwest::Client, Fault> {
+        if let Some(sender) = self.sender.get() {
+            return Ok(sender);
+        }
+        let sender = self.set_up(redirect::Policy::none(), POST_WITHIN)?;
+        Ok(self.sender.get_or_init(|| sender))
+    }
+
+    fn redirects(&self) -> redirect::Policy {
+        let rule = self.rule.clone();
+        redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS_MAX {
                 return attempt.error(Refusal(format!("more than {REDIRECTS_MAX} redirects")));
             }
-            match at_redirect.check(attempt.url()) {
+            match rule.check(attempt.url()) {
                 Ok(()) => attempt.follow(),
                 Err(refusal) => attempt.error(refusal),
             }
-        });
+        })
+    }
+
+    fn set_up(&self, redirects: redirect::Policy, within: Duration) -> Result<reqwest::Client, Fault> {
+        // Fails only if one is installed already, which is just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         reqwest::Client::builder()
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
-            .redirect(policy)
+            .redirect(redirects)
             .dns_resolver(Arc::new(GuardedResolver(self.rule.clone())))
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(Duration::from_secs(30))
-            .timeout(self.time_max)
+            .timeout(within)
             .build()
             .map_err(|error| Fault::internal("the HTTP client could not be set up").caused_by(error))
     }
@@ -207,6 +239,32 @@ impl Guarded {
             file_name: file_name(response.url()),
             body: response.bytes_stream().map(|chunk| chunk.map_err(Into::into)).boxed(),
         })
+    }
+}
+
+impl Guarded {
+    /// Sends `body` to `url` and answers what came back, whatever its status. Redirects are not followed.
+    ///
+    /// # Errors
+    /// [`Code::AddressRefused`] where the guard forbids the address, [`Code::BackendUnavailable`] if there
+    /// is no answer.
+    pub async fn post(&self, url: &Url, headers: HeaderMap, body: Vec<u8>) -> Result<Posted, Fault> {
+        self.check(url)?;
+        let request = self.sender()?.post(url.clone()).headers(headers).body(body);
+        let mut response = request.send().await.map_err(|error| failed(url, error))?;
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let status = response.status();
+        let mut bytes = Vec::new();
+        // What breaks off has said enough with its status.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() >= TEXT_BYTES_MAX {
+                bytes.truncate(TEXT_BYTES_MAX);
+                break;
+            }
+        }
+        Ok(Posted { status, retry_after, text: String::from_utf8_lossy(&bytes).into_owned() })
     }
 }
 

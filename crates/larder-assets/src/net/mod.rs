@@ -4,4 +4,4 @@ mod addresses;
 mod client;
 
 pub use addresses::{Network, is_public};
-pub use client::{Guarded, ImportSettings, Remote};
+pub use client::{Guarded, ImportSettings, Posted, Remote};

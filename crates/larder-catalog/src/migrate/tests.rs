@@ -75,7 +75,9 @@ async fn an_existing_catalogue_is_copied_before_it_is_migrated() {
         .get("n");
     let buckets: i64 =
         sqlx::query("SELECT count(*) AS n FROM buckets").fetch_one(&mut connection).await.unwrap().get("n");
-    assert_eq!((versions, buckets), (NEXT_VERSION - 1, 1));
+    let of_records = MIGRATIONS.iter().filter(|migration| migration.class == Class::Durable);
+    let last = of_records.map(|migration| migration.version).max().unwrap();
+    assert_eq!((versions, buckets), (last, 1));
     assert!(status(catalog.db(), &steps(&[NEXT])).await.unwrap().pending.is_empty());
 }
 

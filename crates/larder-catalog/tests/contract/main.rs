@@ -5,6 +5,7 @@ mod commits;
 mod engine;
 mod meta;
 mod named;
+mod outside;
 mod places;
 mod queue;
 mod shared;

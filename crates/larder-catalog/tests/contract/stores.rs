@@ -118,7 +118,8 @@ async fn a_store_is_listed_by_place_and_page(engine: Engine) {
     assert_eq!((assets.objects, assets.bytes, variants.objects, variants.bytes), (2, 10, 1, 3));
 
     let marks = async || engine.catalog.meta_changes(1_000).await.unwrap();
-    let before: Vec<i64> = marks().await.into_iter().map(|change| change.mark).collect();
+    // Marks are random numbers: new ones may stand anywhere among the others.
+    let before = marks().await;
     let (asset_id, variant_id) = (asset.id, variant.id);
     let moved = engine
         .write(move |tx| {
@@ -129,12 +130,11 @@ async fn a_store_is_listed_by_place_and_page(engine: Engine) {
         })
         .await;
     assert_eq!(moved.unwrap(), (true, true));
-    // In no order that says anything.
-    let new = marks().await.into_iter().filter(|change| !before.contains(&change.mark));
-    let mut marked: Vec<(MetaKind, String)> = new.map(|change| (change.kind, change.id)).collect();
-    marked.sort_by_key(|(kind, _)| *kind != MetaKind::Asset);
+    let new = marks().await.into_iter().filter(|change| !before.contains(change));
+    let marked: Vec<(MetaKind, String)> = new.map(|change| (change.kind, change.id)).collect();
     let expected = [(MetaKind::Asset, asset_id.to_string()), (MetaKind::Variant, variant_id.to_string())];
-    assert_eq!(marked, expected, "the records in the store follow");
+    let as_expected = marked.len() == 2 && expected.iter().all(|one| marked.contains(one));
+    assert!(as_expected, "the records in the store follow: {marked:?}");
     assert!(engine.catalog.has_in_store("s3").await.unwrap());
     assert!(!engine.catalog.has_in_store("tape").await.unwrap());
     assert!(engine.catalog.variants_in_store(&main, None, 10).await.unwrap().is_empty());

@@ -15,6 +15,7 @@ mod range;
 mod recipes;
 mod respond;
 mod sendfile;
+mod tags;
 
 use http::{HeaderValue, Method, Response, header, request::Parts};
 use larder_core::{Code, Fault};
@@ -27,6 +28,7 @@ pub(crate) use picture::is_extension;
 pub(crate) use recipes::Recipes;
 pub(crate) use respond::{Extra, respond};
 pub use sendfile::Sendfile;
+pub use tags::TagHeader;
 
 /// Which of the two doors a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use super::{
     disposition,
     multipart::{self, content_range, slice},
     range::{Wanted, wanted},
+    tags,
 };
 use crate::{
     app::Context, auth::ByMachine, body::ResponseBody, call::Outcome, cors, path::query_value,
@@ -49,6 +50,7 @@ impl Extra {
 pub(crate) async fn respond(context: &Context, parts: &Parts, readable: Readable, extra: Extra) -> Outcome {
     let validators = Validators { etag: &readable.etag, last_modified: readable.last_modified };
     let now = context.app.larder().ambient().now();
+    let tags = tags::of(&context.app.options().tags, extra.right, &readable);
     match evaluate(&parts.method, &parts.headers, Some(validators), now) {
         Verdict::PreconditionFailed => {
             let fault = Fault::new(Code::PreconditionFailed, "the condition of the request does not hold");
@@ -58,6 +60,7 @@ pub(crate) async fn respond(context: &Context, parts: &Parts, readable: Readable
             let mut response = Response::new(ResponseBody::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             common_headers(response.headers_mut(), parts, &readable, extra)?;
+            response.headers_mut().extend(tags);
             mark(&mut response, extra);
             Ok(response)
         }
@@ -71,6 +74,7 @@ pub(crate) async fn respond(context: &Context, parts: &Parts, readable: Readable
                 _ => Wanted::Whole,
             };
             let mut response = send(context, parts, readable, wanted, extra).await?;
+            response.headers_mut().extend(tags);
             mark(&mut response, extra);
             Ok(response)
         }

@@ -29,8 +29,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         tag: "operation",
         access: Access::Scoped(Action::List),
-        summary: "How much there is",
-        detail: "A key that does not cover every bucket names one.",
+        summary: "How much there is, how it grew, what was asked for, and what a month costs",
+        detail: "A key that does not cover every bucket names one. Requests and growth are those of the last 30 days \
+                 at most; the cost is an estimate by the prices in `stats.prices`.",
         parameters: &[query("bucket", "only this bucket", schema::text)],
         replies: &[replies(200, "the figures", statistics)],
         ..Route::new("GET", "/api/v1/stats", "statistics", |call| Box::pin(stats(call)))
@@ -95,6 +96,54 @@ fn statistics() -> Value {
         ("total_bytes", schema::integer(), Need::Always),
         ("total_size_mb", json!({ "type": "number" }), Need::Always),
         ("variant_bytes", schema::integer(), Need::Always),
+        ("requests", schema::list(requests_of_bucket()), Need::Always),
+        ("growth", schema::list(growth()), Need::Always),
+        ("cost", cost(), Need::Always),
+    ])
+}
+
+fn number() -> Value {
+    json!({ "type": "number" })
+}
+
+fn requests_of_bucket() -> Value {
+    schema::object(&[
+        ("bucket", schema::text(), Need::Always),
+        ("since", schema::instant(), Need::Always),
+        ("requests", schema::integer(), Need::Always),
+        ("client_errors", schema::integer(), Need::Always),
+        ("server_errors", schema::integer(), Need::Always),
+        ("client_error_rate", number(), Need::Always),
+        ("server_error_rate", number(), Need::Always),
+        ("bytes_out", schema::integer(), Need::Always),
+        ("p50_ms", number(), Need::Always),
+        ("p95_ms", number(), Need::Always),
+    ])
+}
+
+fn growth() -> Value {
+    let counts = ["objects", "bytes", "variants", "variant_bytes"];
+    let of = |mut members: Vec<(&'static str, Value, Need)>| {
+        members.extend(counts.map(|name| (name, schema::integer(), Need::Always)));
+        members
+    };
+    let day = schema::object(&of(vec![("day", schema::instant(), Need::Always)]));
+    schema::object(&of(vec![
+        ("bucket", schema::text(), Need::Always),
+        ("store", schema::text(), Need::Always),
+        ("since", schema::instant(), Need::Always),
+        ("days", schema::list(day), Need::Always),
+    ]))
+}
+
+fn cost() -> Value {
+    let parts = ["storage", "writes", "reads", "out", "total"];
+    let mut bucket = vec![("bucket", schema::text(), Need::Always)];
+    bucket.extend(parts.map(|name| (name, number(), Need::Always)));
+    schema::object(&[
+        ("currency", schema::text(), Need::Always),
+        ("total", number(), Need::Always),
+        ("buckets", schema::list(schema::object(&bucket)), Need::Always),
     ])
 }
 

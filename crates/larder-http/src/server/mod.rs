@@ -58,6 +58,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let connections = TaskTracker::new();
     let upkeep = tokio::spawn(crate::observe::upkeep());
+    let counting = tokio::spawn(crate::figures::keep(app.clone()));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = async {
@@ -93,4 +94,6 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
         app.end_connections();
         connections.wait().await;
     }
+    counting.abort();
+    app.figures().store(app.larder()).await;
 }

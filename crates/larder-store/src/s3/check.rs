@@ -8,6 +8,7 @@ use super::{S3Store, admin::is_unknown, client::Call, options::S3Options, probe}
 use crate::{
     error::{Error, Result},
     ext::StoreExt,
+    listing::ListOptions,
     place::Place,
     store::{OpenOptions, PutOptions, SignedAction, Store},
 };
@@ -103,6 +104,7 @@ impl S3Store {
         add("encryption", encryption(&store, options, &place).await);
         add("CORS", cors(&store).await);
         add("delete", delete(&store, &place).await);
+        add("strangers", strangers(&store, options).await);
         Ok(findings)
     }
 }
@@ -204,6 +206,37 @@ async fn privacy(store: &S3Store, place: &Place) -> Verdict {
         ),
         Ok(_) => Verdict::Good("strangers can't read .larder/".to_owned()),
         Err(detail) => Verdict::bad(detail, "check the way to the store"),
+    }
+}
+
+/// Whether everybody reads what lies in the bucket at its own address, as settings say or not: what Larder
+/// keeps private there is as open as the bucket.
+async fn strangers(store: &S3Store, options: &S3Options) -> Verdict {
+    let first = ListOptions { limit: 1, ..ListOptions::under("") };
+    let place = match store.list(first).await {
+        Ok(listing) => match listing.entries.into_iter().next() {
+            Some(entry) => entry.place,
+            None => return Verdict::Lacking("nothing lies there yet that could be asked for".to_owned()),
+        },
+        Err(error) => return Verdict::of(error),
+    };
+    let Ok(url) = store.client.endpoint().object(&place).parse() else {
+        return Verdict::bad("the address of an object is none", "correct store.s3.endpoint");
+    };
+    match (store.client.get_plain(url).await, options.is_public) {
+        (Ok(status), true) if status.is_success() => {
+            Verdict::Good("everybody reads the bucket, as store.s3.public_bucket says".to_owned())
+        }
+        (Ok(status), false) if status.is_success() => Verdict::bad(
+            "everybody can read the bucket at its own address, and with it what is private in Larder",
+            "take away the policy and the ACLs by which everybody may do s3:GetObject, or set store.s3.public_bucket if that is meant",
+        ),
+        (Ok(_), true) => Verdict::Lacking(
+            "strangers can't read, though store.s3.public_bucket says so; `larder store setup --public` lets them"
+                .to_owned(),
+        ),
+        (Ok(_), false) => Verdict::Good("strangers can't read what lies there".to_owned()),
+        (Err(detail), _) => Verdict::bad(detail, "check the way to the store"),
     }
 }
 

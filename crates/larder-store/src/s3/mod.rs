@@ -13,6 +13,7 @@
 //! | `attributes` | headers of attributes, stat and encryption |
 //! | `reading`, `writing`, `multipart`, `moving`, `listing` | the operations |
 //! | `presign` | addresses for others |
+//! | `signer` | requests to other services of AWS |
 //! | `probe` | what a bucket honours |
 //! | `admin`, `check` | setting a bucket up, and looking it over |
 
@@ -32,6 +33,7 @@ mod presign;
 mod probe;
 mod reading;
 mod shared_profile;
+mod signer;
 mod writing;
 mod xml;
 
@@ -47,6 +49,7 @@ pub use self::{
     env_file::read_env_file,
     options::{Addressing, Encryption, Profile, S3Checksum, S3Credentials, S3Key, S3Options},
     shared_profile::SharedProfile,
+    signer::AwsSigner,
 };
 use self::{client::Client, writing::Manner};
 use crate::{

@@ -124,7 +124,7 @@ fn app_options(config: &Config) -> AppOptions {
         }),
         Sendfile::XSendfile => Some(larder_http::Sendfile::XSendfile),
     };
-    AppOptions { limits, sendfile, alias: config.delivery.alias() }
+    AppOptions { limits, sendfile, alias: config.delivery.alias(), tags: config.cdn.tag_headers.clone() }
 }
 
 /// Says that the server is ready: lines for people, an event in a JSON log, and the answer of

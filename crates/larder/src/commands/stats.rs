@@ -41,6 +41,83 @@ fn of_each_kind(output: &Output, statistics: &Statistics) -> Result<(), Failure>
     output.line("")
 }
 
+fn asked_for(output: &Output, statistics: &Statistics) -> Result<(), Failure> {
+    if statistics.requests.is_empty() {
+        return Ok(());
+    }
+    let mut table = output
+        .table(["bucket", "requests", "4xx", "5xx", "bytes out", "half within", "95% within"])
+        .numbers([1, 2, 3, 4, 5, 6]);
+    for of in &statistics.requests {
+        table.row([
+            of.bucket.clone(),
+            of.requests.to_string(),
+            percent(of.client_error_rate),
+            percent(of.server_error_rate),
+            display_bytes(of.bytes_out),
+            format!("{} ms", of.p50_ms),
+            format!("{} ms", of.p95_ms),
+        ]);
+    }
+    output.line("\nrequests of the last 30 days")?;
+    output.print_table(&table, "")
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
+}
+
+fn grown(output: &Output, statistics: &Statistics) -> Result<(), Failure> {
+    let grown: Vec<_> = statistics.growth.iter().filter(|of| of.days.len() > 1).collect();
+    if grown.is_empty() {
+        return Ok(());
+    }
+    let mut table = output
+        .table(["bucket", "store", "since", "objects", "bytes", "variants", "bytes"])
+        .numbers([3, 4, 5, 6]);
+    for of in grown {
+        table.row([
+            of.bucket.clone(),
+            of.store.clone(),
+            of.since.to_string().split('T').next().unwrap_or_default().to_owned(),
+            format!("{:+}", of.objects),
+            signed_bytes(of.bytes),
+            format!("{:+}", of.variants),
+            signed_bytes(of.variant_bytes),
+        ]);
+    }
+    output.line("\ngrowth")?;
+    output.print_table(&table, "")
+}
+
+fn signed_bytes(bytes: i64) -> String {
+    let sign = if bytes < 0 { '-' } else { '+' };
+    format!("{sign}{}", display_bytes(bytes.unsigned_abs()))
+}
+
+fn costs(output: &Output, statistics: &Statistics) -> Result<(), Failure> {
+    let cost = &statistics.cost;
+    if cost.buckets.is_empty() {
+        return Ok(());
+    }
+    let mut table =
+        output.table(["bucket", "storage", "writes", "reads", "out", "total"]).numbers([1, 2, 3, 4, 5]);
+    for of in &cost.buckets {
+        let price = |amount: f64| format!("{amount:.2}");
+        table.row([
+            of.bucket.clone(),
+            price(of.storage),
+            price(of.writes),
+            price(of.reads),
+            price(of.out),
+            price(of.total),
+        ]);
+    }
+    output.line(format!("\na month in {}, estimated by stats.prices", cost.currency))?;
+    output.print_table(&table, "")?;
+    output.line("")
+}
+
 /// Counts.
 pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Stats) -> Result<Exit, Failure> {
     let bucket = arguments.bucket.as_deref().map(place::bucket).transpose()?;
@@ -66,6 +143,9 @@ pub async fn run(context: &Context, larder: &dyn Backend, arguments: &Stats) -> 
         if bucket.is_some() {
             of_each_kind(output, &statistics)?;
         }
+        asked_for(output, &statistics)?;
+        grown(output, &statistics)?;
+        costs(output, &statistics)?;
         output.line(format!(
             "{} objects, {}; variants {}",
             statistics.total_objects,

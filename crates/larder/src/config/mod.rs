@@ -9,6 +9,7 @@
 
 mod address;
 mod buckets;
+mod cdn;
 mod docs;
 mod environment;
 mod error;
@@ -27,7 +28,7 @@ use std::{
     str::FromStr,
 };
 
-use larder_assets::net::Network;
+use larder_assets::{net::Network, statistics::Prices};
 use larder_core::{BucketName, text::ByteSize};
 use url::Url;
 
@@ -38,8 +39,8 @@ pub use self::{
     error::ConfigError,
     raw::{FromRaw, Raw, Secret},
     sections::{
-        CacheConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig, LogFormat,
-        Sendfile, WorkerConfig,
+        CacheConfig, CdnConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig,
+        LogFormat, Sendfile, WorkerConfig,
     },
     store::{StoreBackend, StoreChoice, StoreConfig},
 };
@@ -72,6 +73,10 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// How bytes are served.
     pub delivery: DeliveryConfig,
+    /// The caches in front.
+    pub cdn: CdnConfig,
+    /// What storage costs, for estimates.
+    pub prices: Prices,
     /// What imports by URL may reach.
     pub import: ImportConfig,
     /// What is logged and how.
@@ -149,6 +154,8 @@ impl Config {
                 media_bucket: BucketName::from_str("media").expect("a bucket's name"),
                 hot_cache: ByteSize(0),
             },
+            cdn: CdnConfig::unset(),
+            prices: Prices::default(),
             import: ImportConfig { allow_networks: Vec::new() },
             log: LogConfig { level: String::new(), format: LogFormat::Text },
             buckets: BTreeMap::new(),
@@ -406,6 +413,7 @@ impl Config {
                 )
             })?;
         }
+        self.purge_hook()?;
         if self.store.public_url.is_some() && self.store.backend != StoreBackend::S3 {
             self.notices.push(format!(
                 "store.public_url has no effect, since the store is {}; the address of Larder itself is public_url",

@@ -133,6 +133,14 @@ macro_rules! whole_numbers {
 
 whole_numbers!(u8, u16, u32, u64, usize);
 
+impl FromRaw for f64 {
+    fn from_raw(raw: &Raw) -> Result<Self, String> {
+        let text = raw.one()?;
+        let number = Self::from_str(text).ok().filter(|number| number.is_finite() && *number >= 0.0);
+        number.ok_or_else(|| format!("\"{text}\" is no number that is 0 or more"))
+    }
+}
+
 /// An empty text unsets an optional setting, so that an environment can undo what a file says.
 impl<T: FromRaw> FromRaw for Option<T> {
     fn from_raw(raw: &Raw) -> Result<Self, String> {

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
+use larder_assets::cdn::HookKind;
 use larder_core::{
     BucketName, FileType,
     limits::ImageLimits,
     text::{ByteSize, Span},
 };
-use larder_http::PathAlias;
+use larder_http::{PathAlias, TagHeader};
 use larder_image::OutputFormat;
+use url::Url;
 
-use super::raw::{FromRaw, Raw};
+use super::raw::{FromRaw, Raw, Secret};
 
 /// What is kept near of a store that is far away.
 #[derive(Debug, Clone)]
@@ -184,6 +186,37 @@ impl FromRaw for Sendfile {
             "x-accel-redirect" => Ok(Self::XAccelRedirect),
             "x-sendfile" => Ok(Self::XSendfile),
             _ => Err(format!("\"{text}\" is none of off, x-accel-redirect and x-sendfile")),
+        }
+    }
+}
+
+/// The caches in front.
+#[derive(Debug, Clone)]
+pub struct CdnConfig {
+    /// Who is told what to forget.
+    pub purge: Option<&'static HookKind>,
+    /// Where the hook sends its requests.
+    pub purge_url: Option<Url>,
+    /// Which service or distribution of the provider.
+    pub purge_service: Option<String>,
+    /// What authorises its requests.
+    pub purge_token: Option<Secret>,
+    /// What signs the body of its requests.
+    pub purge_secret: Option<Secret>,
+    /// Headers of tags.
+    pub tag_headers: Vec<TagHeader>,
+}
+
+impl CdnConfig {
+    /// Nothing is told to anybody: what the defaults of the table are laid over.
+    pub(super) fn unset() -> Self {
+        Self {
+            purge: None,
+            purge_url: None,
+            purge_service: None,
+            purge_token: None,
+            purge_secret: None,
+            tag_headers: Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, os::unix::fs::DirBuilderExt, path::Path};
 
-use larder_assets::{Larder, Settings, net::ImportSettings};
+use larder_assets::{Larder, Settings, cdn::CdnSettings, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, Code, Fault};
 use rustix::fs::{Access, access};
@@ -192,6 +192,14 @@ fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
     settings.batch_items_max = config.limits.batch_items;
     settings.hot_cache_bytes = config.delivery.hot_cache.0;
     settings.isolator = std::env::current_exe().ok();
+    settings.cdn = CdnSettings {
+        hook: config.purge_hook()?,
+        alias: config.delivery.alias().map(|alias| {
+            let (path, bucket) = alias.parts();
+            (path.to_owned(), bucket.clone())
+        }),
+    };
+    settings.prices = config.prices.clone();
     settings.import = ImportSettings { allow_networks, ..ImportSettings::default() };
     Ok(settings)
 }

@@ -3,6 +3,7 @@
 //! Each module is named after the requirement that it proves.
 
 mod a10_integrity;
+mod a11_statistics;
 mod a15_env_file;
 mod a2_start;
 mod a2_store;
@@ -22,6 +23,8 @@ mod c2_gps;
 mod c3_image_command;
 mod c3_photos;
 mod client;
+mod d2_visibility;
+mod d4_purge;
 mod d6_path_prefix;
 mod i13_keys;
 mod i4_backlog;

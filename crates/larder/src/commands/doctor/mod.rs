@@ -74,6 +74,9 @@ pub async fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure>
             for notice in &config.notices {
                 configuration.add("notice", Verdict::Lacking(notice.clone()));
             }
+            if let Some(verdict) = purge_hook(&config) {
+                configuration.add("purge hook", verdict);
+            }
             sections.push(configuration);
             sections.push(machine::look_at(&config));
             sections.push(store(&config).await);
@@ -107,6 +110,19 @@ pub async fn run(context: &Context, arguments: &Doctor) -> Result<Exit, Failure>
         })
     })?;
     Ok(if problems == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// Who tells the caches in front what to forget, if there are some.
+fn purge_hook(config: &Config) -> Option<Verdict> {
+    match config.purge_hook() {
+        Err(error) => Some(bad(error.into())),
+        Ok(Some(hook)) => Some(Verdict::Good(format!("{}, {}", hook.kind().name, hook.target()))),
+        Ok(None) => config.store.public_url.as_ref().map(|url| {
+            Verdict::Lacking(format!(
+                "{url} is not told what was replaced or deleted, and may serve it for as long as it likes; cdn.purge sets who is told"
+            ))
+        }),
+    }
 }
 
 /// The store: a bucket is asked everything, a folder whether it can be written, read and emptied.
@@ -187,6 +203,8 @@ async fn catalogue(config: &Config) -> Vec<Section> {
     };
     let mut sections = vec![section, machine::look_at_jobs(&larder).await];
     sections.push(public::look_at(config, &larder).await);
+    let past = public::look_past(&larder).await;
+    sections.extend((!past.verdicts.is_empty()).then_some(past));
     larder.catalog().close().await;
     sections
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use larder_assets::{AssetQuery, Larder};
-use larder_store::Verdict;
+use larder_assets::{AssetQuery, Larder, Visibility};
+use larder_catalog::AssetFilter;
+use larder_core::Fault;
+use larder_store::{Place, Verdict};
 use reqwest::{StatusCode, header};
+use url::Url;
 
 use super::{Section, bad_fault};
 use crate::config::Config;
@@ -70,6 +73,49 @@ pub async fn look_at(config: &Config, larder: &Larder) -> Section {
         },
     }
     section
+}
+
+/// Whether the store or the CDN before it serves what is private in Larder: nobody looks at a request there.
+pub async fn look_past(larder: &Larder) -> Section {
+    let mut section = Section::new("ways past Larder");
+    let buckets = match larder.buckets().await {
+        Ok(buckets) => buckets,
+        Err(fault) => {
+            section.add("buckets", bad_fault(fault));
+            return section;
+        }
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).build().unwrap_or_default();
+    for bucket in buckets.iter().filter(|bucket| bucket.policy.visibility == Visibility::Private) {
+        let first = AssetFilter { bucket: Some(bucket.name.clone()), limit: 1, ..AssetFilter::default() };
+        let asset = match larder.catalog().assets(&first).await {
+            Ok(page) => page.items.into_iter().next(),
+            Err(error) => {
+                section.add(bucket.name.as_str(), bad_fault(Fault::from(error)));
+                continue;
+            }
+        };
+        let url = asset.and_then(|asset| {
+            let place = asset.place.parse::<Place>().ok()?;
+            larder.store(&asset.store).ok()?.public_url(&place)
+        });
+        if let Some(url) = url {
+            section.add(bucket.name.as_str(), closed(&client, url).await);
+        }
+    }
+    section
+}
+
+async fn closed(client: &reqwest::Client, url: Url) -> Verdict {
+    match client.get(url.clone()).header(header::RANGE, "bytes=0-0").send().await {
+        Ok(response) if response.status().is_success() => Verdict::Bad {
+            cause: format!("the bucket is private, and everybody can read {url}"),
+            remedy: "let the policy of the store's bucket, and the CDN, refuse the folder of this bucket; what they keep is told to go by cdn.purge".to_owned(),
+        },
+        Ok(response) => Verdict::Good(format!("strangers get {} for what lies there", response.status())),
+        Err(error) => Verdict::Lacking(format!("could not be asked: {}", error.without_url())),
+    }
 }
 
 async fn fetch(client: &reqwest::Client, url: &str, range: bool) -> Verdict {

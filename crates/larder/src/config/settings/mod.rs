@@ -1,9 +1,11 @@
 //! The table of every setting, in groups.
 
 mod alias;
+mod cdn;
 mod media;
 mod process;
 mod serving;
+mod stats;
 mod store;
 
 use larder_image::OutputFormat;
@@ -15,7 +17,8 @@ pub use self::alias::{Alias, Belongs, Strength};
 
 /// The groups, in the order of the documentation. Tables of free names (`[buckets.…]`, `[presets]`) are no
 /// settings and are read beside them.
-const GROUPS: &[&[Setting]] = &[process::SETTINGS, store::SETTINGS, media::SETTINGS, serving::SETTINGS];
+const GROUPS: &[&[Setting]] =
+    &[process::SETTINGS, store::SETTINGS, media::SETTINGS, serving::SETTINGS, cdn::SETTINGS, stats::SETTINGS];
 
 /// Every setting, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
@@ -60,6 +63,8 @@ pub enum Kind {
     Duration,
     /// A whole number.
     Count,
+    /// A number, such as a price.
+    Number,
     /// True or false.
     Flag,
     /// Several texts.
@@ -84,6 +89,7 @@ impl Kind {
                 "duration in seconds, or with a unit such as `90s`, `15m`, `24h`, `7d`".to_owned()
             }
             Self::Count => "whole number".to_owned(),
+            Self::Number => "number, such as `0.023`".to_owned(),
             Self::Flag => "`true` or `false`".to_owned(),
             Self::List => "list of texts; in the environment separated by commas".to_owned(),
             Self::Text => "text".to_owned(),
