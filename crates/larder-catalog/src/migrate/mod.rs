@@ -53,8 +53,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!(5, "written", Durable, "0005_written.sql"),
     migration!(6, "meta", Durable, "0006_meta.sql"),
     migration!(7, "stores", Durable, "0007_stores.sql"),
-    migration!(9, "cdn and growth", Durable, "0009_cdn_growth.sql"),
-    migration!(10, "figures", Ephemeral, "0010_figures.sql"),
+    migration!(8, "cdn and growth", Durable, "0008_cdn_growth.sql"),
+    migration!(9, "figures", Ephemeral, "0009_figures.sql"),
 ];
 
 /// A migration that ran.
