@@ -15,7 +15,10 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{ask, client, finished, json, json_of, larder, server};
+use crate::{
+    client::{ask, client, finished, json, json_of, larder, server},
+    store::folder,
+};
 
 struct Site {
     folder: TempDir,
@@ -40,14 +43,14 @@ impl Site {
 
     /// What lies in the bucket's folder, variants left out.
     fn originals(&self) -> Vec<PathBuf> {
-        let all = files_below(&self.data().join("media/once")).into_iter();
+        let all = files_below(&folder(&self.data()).join("once")).into_iter();
         all.filter(|path| !path.components().any(|part| part.as_os_str() == "_variants")).collect()
     }
 
     fn left_over(&self) -> Vec<PathBuf> {
         ["staging", "trash"]
             .iter()
-            .flat_map(|folder| files_below(&self.data().join("media/.larder").join(folder)))
+            .flat_map(|within| files_below(&folder(&self.data()).join(".larder").join(within)))
             .collect()
     }
 }

@@ -4,6 +4,8 @@
 
 #[path = "../system/a10_integrity.rs"]
 mod a10_integrity;
+#[path = "../system/b10_shared_bytes.rs"]
+mod b10_shared_bytes;
 #[path = "../system/b17_command_line.rs"]
 mod b17_command_line;
 #[path = "../system/b1_curl.rs"]
