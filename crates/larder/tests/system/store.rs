@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Whether a process that starts alone removes what dead ones left in staging, which a lock tells it.
+pub const LEFTOVERS_GO_AT_START: bool = true;
+
 /// What a process is told of it: nothing.
 pub fn environment() -> Vec<(&'static str, String)> {
     Vec::new()

@@ -11,6 +11,10 @@ use larder_testkit::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, s3s_fs::S3sFs};
 
 const BUCKET: &str = "larder";
 
+/// Whether a process that starts alone removes what dead ones left in staging: nobody knows of a bucket who
+/// else uses it, so that only the sweep does, after an hour.
+pub const LEFTOVERS_GO_AT_START: bool = false;
+
 /// Of this process, and so of one test.
 static SERVER: OnceLock<S3sFs> = OnceLock::new();
 
