@@ -50,7 +50,7 @@ async fn a_newer_schema_is_refused_on_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     let target = child::target(directory.path().to_str().unwrap());
     let catalog = Catalog::open(&target, Ambient::system()).await.unwrap();
-    assert_eq!(catalog.status().await.unwrap().applied.len(), 1, "the state is made at once");
+    assert_eq!(catalog.status().await.unwrap().applied.len(), 2, "the state is made at once");
     catalog.migrate().await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.path().join("catalog.db"));
     let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
