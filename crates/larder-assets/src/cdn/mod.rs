@@ -1,7 +1,7 @@
 //! Caches in front: which answers belong together for them, and how they are told to forget some.
 //!
 //! A change of what everybody may read notes in its own transaction what caches are to forget
-//! ([`Noting`]), and enqueues the job [`purge_cdn`](crate::jobs::purge_cdn), which tells it to a hook. A
+//! (`Noting`), and enqueues the job [`purge_cdn`](crate::jobs::purge_cdn), which tells it to a hook. A
 //! hook is a file here, a `mod` line and a line in [`HOOKS`].
 
 mod addresses;

@@ -11,7 +11,7 @@
 //!
 //! What was left stays until somebody asks for its removal (`cleanup`): readers that looked at the
 //! record a moment ago find their bytes, and the way back is short. Killed anywhere, a move goes on
-//! where it was, since records say how far it is; see [`crate::spare`] for what it leaves.
+//! where it was, since records say how far it is; see `spare` for what it leaves.
 //!
 //! [`CopyState::Coming`]: larder_catalog::CopyState::Coming
 //! [`CopyState::Left`]: larder_catalog::CopyState::Left
