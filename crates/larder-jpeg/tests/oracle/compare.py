@@ -4,9 +4,14 @@
     cargo build --release --example dump
     python tests/oracle/compare.py target/release/examples/dump FOLDER...
 
+    python tests/oracle/compare.py target/release/examples/dump --damaged
+
 Needs Pillow and numpy; reads every *.jpg of the folders and the pages of every *.cbz, and writes files of
 every size and sampling by itself. With TURBOJPEG=/path/to/libturbojpeg.so.0 all planes are compared at all
 scales; without it, luma at all scales. RGB is compared at full scale.
+
+With --damaged, small files of every kind are cut behind each byte, and a bit of each byte is flipped: a cut file has
+to be refused, and a flipped one to be refused or to give the pixels that libjpeg-turbo gives.
 """
 import ctypes
 import io
@@ -183,8 +188,51 @@ def stored(folders):
                         yield f"{path.name}/{name}", pages.read(name)
 
 
+def damaged(program):
+    """Names of damaged files that are taken, and not as libjpeg-turbo decodes them."""
+    wrong, refused, taken = [], 0, 0
+    kinds = [(name, data) for name, data in written(None) if name.startswith("17x33") and " q30 " in name]
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+        def ours(data):
+            file.seek(0)
+            file.truncate()
+            file.write(data)
+            file.flush()
+            return dump(program, file.name, 8, "rgb")
+        for name, data in kinds:
+            whole, _ = ours(data)
+            assert whole, name
+            for at in range(1, len(data)):
+                if ours(data[:at])[0]:
+                    wrong.append(f"{name}: taken though it ends at {at} of {len(data)}")
+                refused += 1
+            for at in range(len(data)):
+                flipped = bytearray(data)
+                flipped[at] ^= 1 << (at * 5 + len(data)) % 8
+                head, samples = ours(bytes(flipped))
+                if head is None:
+                    refused += 1
+                    continue
+                taken += 1
+                channels, width, height = map(int, head)
+                samples = samples.reshape((height, width, channels) if channels > 1 else (height, width))
+                try:
+                    with Image.open(io.BytesIO(bytes(flipped))) as image:
+                        theirs = np.asarray(image)
+                except Exception as error:
+                    wrong.append(f"{name}: bit of byte {at}: taken, but {type(error).__name__}: {error}")
+                    continue
+                if found := difference(samples, theirs):
+                    wrong.append(f"{name}: bit of byte {at}: {found}")
+    print(*wrong, sep="\n")
+    print(f"{len(kinds)} files, {refused} refused, {taken} taken, {len(wrong)} of them otherwise")
+    sys.exit(bool(wrong))
+
+
 def main():
     program, *folders = sys.argv[1:]
+    if folders == ["--damaged"]:
+        damaged(program)
     turbo = Turbo(os.environ["TURBOJPEG"]) if "TURBOJPEG" in os.environ else None
     files = total = 0
     different = []
