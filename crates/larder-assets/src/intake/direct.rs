@@ -10,16 +10,13 @@ use std::{sync::Arc, time::Duration};
 
 use larder_catalog::{Class, UploadChange, UploadRecord, UploadStatus};
 use larder_core::{Code, Fault, FaultKind, FileType, Timestamp, UploadId, file_type};
-use larder_store::{ByteStream, Place, RenameOptions, SignedAction, Store, StoreExt};
+use larder_store::{ByteStream, Condition, ListOptions, Place, RenameOptions, SignedAction, Store};
 
 use super::{Door, Incoming, Said, accept::no_upload, stage, uncut};
 use crate::{
     fail_point,
-    jobs::{
-        self,
-        ingest_upload::{IngestUpload, fail_upload},
-    },
-    larder::{Larder, own_place},
+    jobs::{self, ingest_upload::IngestUpload},
+    larder::{Larder, OWN_FOLDER, own_place},
     view::{UploadView, upload_view},
 };
 
@@ -129,17 +126,24 @@ impl Larder {
         }
         if upload.awaits_bytes() {
             let larder = self.clone();
-            uncut(async move { larder.take_direct(&upload).await }).await?;
+            let taken = uncut(async move { larder.take_direct(&upload).await }).await;
+            let now = self.catalog().upload(id).await?;
+            // Its bytes may be on their way already because somebody else was faster.
+            match taken {
+                Err(fault) if fault.code != Code::Conflict || now.is_none_or(|now| now.awaits_bytes()) => {
+                    return Err(fault);
+                }
+                _ => {}
+            }
         }
         self.upload(id).await
     }
 
     async fn take_direct(&self, upload: &UploadRecord) -> Result<(), Fault> {
         let store = self.store(&upload.staging_store)?;
-        let staged_at = staging_place(upload.id)?;
-        let taken = async {
-            self.move_incoming(store, upload, &staged_at).await?;
-            fail_point::reached("direct.moved");
+        let staged_at = self.move_incoming(store, upload).await?;
+        fail_point::reached("direct.moved");
+        let judged = async {
             let bytes = stage::take_stock(&**store, staged_at.clone(), &expected(upload)).await?;
             let bucket = self.bucket(&upload.bucket).await?;
             let said = Incoming {
@@ -151,74 +155,85 @@ impl Larder {
             let found = self.judge(&bucket, &said, (store, &bytes)).await?;
             Ok::<_, Fault>((bytes, found))
         };
-        let (bytes, found) = match taken.await {
-            Ok(taken) => taken,
-            Err(fault) if fault.kind() == FaultKind::Invalid && fault.code != Code::Conflict => {
-                fail_upload(self, upload.id, fault.clone(), None).await?;
-                stage::discard(&**store, &staged_at).await;
-                return Err(fault);
+        let id = upload.id;
+        let (change, job, refusal) = match judged.await {
+            Ok((bytes, found)) => {
+                let content_type = found.map_or("application/octet-stream", |known| known.content_type);
+                let change = UploadChange {
+                    stage: Some("queued".to_owned()),
+                    progress_percentage: Some(50),
+                    bytes_received: Some(bytes.size_bytes),
+                    staging_place: Some(Some(staged_at.to_string())),
+                    digests: Some((bytes.sha256, bytes.md5, bytes.size_bytes)),
+                    content_type: Some(content_type.to_owned()),
+                    expires_at: Some(self.ambient().now().plus(self.settings().upload_life)),
+                    ..UploadChange::default()
+                };
+                let job = jobs::new_job(&IngestUpload { upload_id: id })?;
+                (change, Some(job.bucket(upload.bucket.clone()).subject(id)), None)
+            }
+            Err(fault) if fault.kind() == FaultKind::Invalid => {
+                let change = UploadChange {
+                    status: Some(UploadStatus::Failed),
+                    stage: Some("done".to_owned()),
+                    error: Some(fault.clone()),
+                    staging_place: Some(None),
+                    ..UploadChange::default()
+                };
+                (change, None, Some(fault))
             }
             Err(fault) => {
-                // Somebody else may have completed it, and the bytes have gone their way.
-                let now = self.catalog().upload(upload.id).await?;
+                // Somebody else may have completed it, and these bytes have gone their way.
+                let now = self.catalog().upload(id).await?;
                 return if now.is_some_and(|now| !now.awaits_bytes()) { Ok(()) } else { Err(fault) };
             }
         };
-        let content_type = found.map_or("application/octet-stream", |known| known.content_type);
-        let (id, size_bytes) = (upload.id, bytes.size_bytes);
-        let change = UploadChange {
-            stage: Some("queued".to_owned()),
-            progress_percentage: Some(50),
-            bytes_received: Some(size_bytes),
-            staging_place: Some(Some(staged_at.to_string())),
-            digests: Some((bytes.sha256, bytes.md5, size_bytes)),
-            content_type: Some(content_type.to_owned()),
-            expires_at: Some(self.ambient().now().plus(self.settings().upload_life)),
-            ..UploadChange::default()
-        };
-        let job = jobs::new_job(&IngestUpload { upload_id: id })?.bucket(upload.bucket.clone()).subject(id);
-        self.catalog()
+        // Of several that complete an upload at once, the first decides.
+        let decided = self
+            .catalog()
             .commit(Class::Durable, move |tx| {
                 Box::pin(async move {
                     let now = tx.upload(id).await?;
-                    if now.is_some_and(|now| now.awaits_bytes()) {
-                        tx.change_upload(id, &[UploadStatus::Pending], change).await?;
+                    if !now.as_ref().is_some_and(UploadRecord::awaits_bytes) {
+                        return Ok((false, now.and_then(|now| now.staging_place)));
+                    }
+                    let now = tx.change_upload(id, &[UploadStatus::Pending], change).await?;
+                    if let Some(job) = job {
                         tx.enqueue(job).await?;
                     }
-                    Ok(())
+                    Ok((true, now.staging_place))
                 })
             })
-            .await?;
-        Ok(())
+            .await;
+        let (is_ours, named) = decided?;
+        if named.as_deref() != Some(staged_at.as_str()) {
+            stage::discard(&**store, &staged_at).await;
+        }
+        match refusal {
+            Some(fault) if is_ours => Err(fault),
+            _ => Ok(()),
+        }
     }
 
-    /// Takes the bytes away from the address at which they were put. Bytes in staging are those of an
-    /// earlier try.
-    async fn move_incoming(
-        &self,
-        store: &Arc<dyn Store>,
-        upload: &UploadRecord,
-        staged_at: &Place,
-    ) -> Result<(), Fault> {
-        let found = match store.find(staged_at).await? {
-            Some(stat) => Some(stat),
-            None => {
-                let from = incoming_place(upload.id)?;
-                match store.rename(&from, staged_at, RenameOptions::default()).await {
-                    Ok(stat) => Some(stat),
-                    // Another try may have been faster.
-                    Err(larder_store::Error::NotFound { .. }) => store.find(staged_at).await?,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        match found {
-            Some(_) => Ok(()),
-            None => {
-                Err(Fault::new(Code::Conflict, format!("no bytes came yet for the upload {}", upload.id))
-                    .remedy("put the file to the upload's url first, then complete it"))
-            }
+    /// Takes the bytes away from the address at which they were put, to a place of this try alone: what is
+    /// judged there is what is stored, whoever puts others or completes the upload at the same time. Where
+    /// nothing was put since, the bytes of an earlier try are taken, which may have been cut off.
+    async fn move_incoming(&self, store: &Arc<dyn Store>, upload: &UploadRecord) -> Result<Place, Fault> {
+        let id = upload.id;
+        let own = own_place(&format!("staging/{id}.{}", UploadId::new(self.ambient())))?;
+        let options = RenameOptions { condition: Condition::IfAbsent, attributes: None };
+        match store.rename(&incoming_place(id)?, &own, options).await {
+            Ok(_) => return Ok(own),
+            Err(larder_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        let tries =
+            ListOptions { prefix: own_prefix(&format!("staging/{id}.")), limit: 1, ..ListOptions::default() };
+        let found = store.list(tries).await?.entries.into_iter().next();
+        found.map(|entry| entry.place).ok_or_else(|| {
+            Fault::new(Code::Conflict, format!("no bytes came yet for the upload {id}"))
+                .remedy("put the file to the upload's url first, then complete it")
+        })
     }
 }
 
@@ -231,8 +246,8 @@ fn incoming_place(id: UploadId) -> Result<Place, Fault> {
     own_place(&format!("incoming/{id}"))
 }
 
-fn staging_place(id: UploadId) -> Result<Place, Fault> {
-    own_place(&format!("staging/{id}"))
+fn own_prefix(rest: &str) -> String {
+    format!("{OWN_FOLDER}/{rest}")
 }
 
 fn expected(upload: &UploadRecord) -> stage::Expected {

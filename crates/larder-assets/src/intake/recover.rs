@@ -155,7 +155,7 @@ impl Larder {
         let upload = self.catalog().upload(id).await?;
         Ok(upload.is_some_and(|upload| {
             let is_named = upload.staging_place.as_deref() == Some(staged.as_str());
-            self.keeps_bytes(&upload) && (is_named || !is_try)
+            self.keeps_bytes(&upload) && (is_named || !is_try || upload.awaits_bytes())
         }))
     }
 

@@ -157,6 +157,39 @@ async fn b4_bytes_that_are_not_what_was_said_are_refused_and_removed() {
     assert_eq!(upload["status"], "pending", "{upload}");
 }
 
+/// Whoever has the address may go on putting while the upload is completed, twice at once: what is served is what
+/// one of the checks has seen, and whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_what_is_put_and_completed_at_once_is_one_of_the_files_and_whole() {
+    let (server, client) = (server().start(), client());
+    let good = fixtures::unlike(5, 200, 150);
+    let mut bad = b"<!doctype html><script>alert(1)</script>".to_vec();
+    bad.resize(good.len(), b' ');
+    for _ in 0..12 {
+        let begun =
+            begin(&client, &server, &json!({ "content_type": "image/jpeg", "size_bytes": good.len() })).await;
+        let done = put(&client, &server, &begun).body(good.clone()).send().await.unwrap();
+        assert!(done.status().is_success(), "{}", done.text().await.unwrap());
+        let (one, _, two) = tokio::join!(
+            complete(&client, &server, &begun),
+            put(&client, &server, &begun).body(bad.clone()).send(),
+            complete(&client, &server, &begun),
+        );
+        let id = begun["upload"]["id"].as_str().unwrap();
+        let (_, upload) =
+            ask(&client, Method::GET, &server.url(&format!("/api/v1/uploads/{id}?wait=60")), None).await;
+        match upload["status"].as_str() {
+            Some("completed") => {
+                assert_eq!((one.0, two.0), (StatusCode::CREATED, StatusCode::CREATED), "{one:?} {two:?}");
+                let url = server.url(upload["asset"]["url"].as_str().unwrap());
+                assert_eq!(client.get(url).send().await.unwrap().bytes().await.unwrap(), good);
+            }
+            Some("failed") => assert_eq!(upload["error"]["code"], "type_mismatch", "{upload}"),
+            _ => panic!("{upload}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b4_a_kill_while_an_upload_is_completed_loses_nothing_that_was_put() {
     let (data, client) = (TempDir::new().unwrap(), client());
