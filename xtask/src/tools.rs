@@ -36,6 +36,11 @@ pub const FOR_TESTS: &[Tool] = &[
         is_there: || answers(&mut Command::new("curl")),
     },
     Tool {
+        needed_for: "the examples of the page on databases",
+        packages: &["sqlite3"],
+        is_there: || answers(&mut Command::new("sqlite3")),
+    },
+    Tool {
         needed_for: "the S3 server of the tests (python3 -m venv)",
         packages: &["python3-venv"],
         is_there: || has_venv(),

@@ -4,6 +4,7 @@
 pub mod copying_store;
 pub mod faulty_store;
 pub mod fixtures;
+pub mod heedless_store;
 pub mod hook;
 pub mod postgres;
 pub mod s3;

@@ -11,20 +11,42 @@ use crate::config::ConfigError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Everything was done.
-    Done = 0,
+    Done,
     /// It failed, or nothing was there to do it to.
-    Failed = 1,
+    Failed,
     /// The command or configuration is wrong; nothing was done.
-    Usage = 2,
+    Usage,
     /// Some of several things failed; each was named.
-    Partly = 3,
-    /// A signal ended it: 128 + SIGINT, as shells have it.
-    Interrupted = 130,
+    Partly,
+    /// A database was changed on both sides, or taken over by another writer.
+    Parted,
+    /// What is stored is damaged.
+    Corrupt,
+    /// A signal ended it.
+    Interrupted,
+    /// As a program ended that it ran.
+    Child(u8),
+}
+
+impl Exit {
+    /// The number.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Partly | Self::Parted => 3,
+            Self::Corrupt => 4,
+            // 128 + SIGINT, as shells have it.
+            Self::Interrupted => 130,
+            Self::Child(code) => code,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 
@@ -141,6 +163,18 @@ impl From<Fault> for Failure {
             Some(source) => failure.because_of(source.as_ref()),
             None => failure,
         }
+    }
+}
+
+/// Diverged and fenced end with their own code, damage too.
+impl From<larder_dbsync::Error> for Failure {
+    fn from(error: larder_dbsync::Error) -> Self {
+        let exit = match () {
+            () if error.is_parting() => Exit::Parted,
+            () if error.is_corruption() => Exit::Corrupt,
+            () => Exit::Failed,
+        };
+        Self { exit, ..Self::from(Fault::from(error)) }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `docs/cli.md` is generated from these types by `larder docs --write`.
 
+mod db;
 mod files;
 mod integrity;
 mod operation;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
+    db::{Check, Db, DbBackup, DbRun, DbVersion, Writing},
     files::{Get, Image, Link, Ls, Put, Restore, Rm},
     integrity::{Adopt, Reindex, Scrub},
     operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Migrate, Preset, ShowConfig, Stats},
@@ -135,6 +137,9 @@ pub enum Command {
     /// Set up and check the bucket of an S3 store
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Carry a SQLite database to and from a bucket
+    #[command(subcommand)]
+    Db(Db),
     /// Check everything that Larder stands on: settings, disk, store, catalogue, workers, public address
     Doctor(Doctor),
     /// Print version and build

@@ -26,6 +26,8 @@ An error is `larder: <cause>` and `  remedy: <what to do>`, with `--json` an obj
 | 1 | failed; also: nothing was there to delete |
 | 2 | wrong usage or configuration; nothing was done |
 | 3 | partly failed: some of several files or assets; each is named |
+| 3 | of `db`: others changed the database meanwhile, or took it over; the local file is as it was left |
+| 4 | of `db`: what is stored, or the local file, is damaged |
 | 130 | ended by a signal before it was done; what was done stays done |
 
 SIGINT (Ctrl-C) and SIGTERM end a command gracefully: jobs that it runs may end, for at most 20 s. A second

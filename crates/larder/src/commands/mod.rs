@@ -4,6 +4,7 @@ mod adopt;
 mod bucket;
 mod catalog;
 mod config;
+mod db;
 mod docs;
 mod doctor;
 mod files;
@@ -59,6 +60,7 @@ pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
         Command::Docs(arguments) => docs::run(context, &arguments),
         Command::Version => version::run(context),
         Command::Store(arguments) => runtime::run(store::run(context, &arguments)),
+        Command::Db(arguments) => runtime::run(db::run(context, arguments)),
         Command::Doctor(arguments) => runtime::run(doctor::run(context, &arguments)),
         Command::Config(arguments) => config::run(context, &arguments),
         Command::Catalog(arguments) => runtime::run(catalog::run(context, &arguments)),
@@ -131,7 +133,7 @@ impl Context {
     }
 
     /// The variables of the process, and below them those of the file that is named.
-    fn environment(&self) -> Result<Environment, Failure> {
+    pub fn environment(&self) -> Result<Environment, Failure> {
         let mut environment = environment()?;
         let Some(file) = self.shared.env_file.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(environment);

@@ -87,6 +87,15 @@ impl Output {
         }
     }
 
+    /// An event as JSON on standard error, where standard output is another program's; nothing for people.
+    pub fn json_note(&self, value: &impl Serialize) {
+        if self.json
+            && let Ok(line) = serde_json::to_string(value)
+        {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
+
     /// A failure: cause, technical causes, remedy.
     pub fn failure(&self, failure: &Failure) {
         if failure.pipe_closed {

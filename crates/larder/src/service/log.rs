@@ -23,6 +23,15 @@ pub fn start_quiet(config: &LogConfig) -> Result<(), Failure> {
     install(config, if config.level == "info" { "warn" } else { &config.level })
 }
 
+/// Starts the log of a command that talks to a store for long: warnings, and each request that is sent again.
+///
+/// # Errors
+/// `log.level` can't be read.
+pub fn start_steps(config: &LogConfig) -> Result<(), Failure> {
+    let with_attempts = "warn,larder_store::s3=debug";
+    install(config, if config.level == "info" { with_attempts } else { &config.level })
+}
+
 /// Logs what is worth a line at start, for whoever does not see the banner.
 pub fn notices(config: &Config) {
     for notice in &config.notices {

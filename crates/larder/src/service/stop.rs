@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::{Exit, Failure};
 
 /// Exit code of a process that was told twice to stop: as if the second signal had ended it.
-const AT_ONCE: i32 = Exit::Interrupted as i32;
+const AT_ONCE: i32 = Exit::Interrupted.code() as i32;
 
 /// A token that is cancelled by the first signal; the second ends the process.
 ///

@@ -178,6 +178,19 @@ pub fn with_addresses(config: &Config, options: &S3Options) -> S3Options {
 }
 
 /// Connects to the bucket, and to that of the variants if they have their own.
+/// The bucket of the configuration as it is, without a cache or anything else before it.
+///
+/// # Errors
+/// As [`open_store`].
+pub async fn open_plain_bucket(
+    config: &Config,
+    options: &S3Options,
+    ambient: &Ambient,
+) -> Result<Arc<dyn Store>, Failure> {
+    let connected = S3Store::connect(options, ambient.clone()).await;
+    Ok(Arc::new(connected.map_err(|error| unreachable_store(config, error))?))
+}
+
 async fn connect(options: &S3Options, ambient: &Ambient) -> Result<Arc<dyn Store>, Error> {
     let originals = S3Store::connect(options, ambient.clone()).await?;
     let Some(bucket) = &options.variants_bucket else { return Ok(Arc::new(originals)) };

@@ -1,0 +1,436 @@
+//! Collecting: versions that nobody keeps, and objects of which little is needed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use larder_core::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    apply::blocking,
+    diff::Packer,
+    error::{Error, Result},
+    fail_point,
+    format::{Frame, FramePages, PageMap, Source},
+    hash::Digest,
+    history::Along,
+    remote::{Listed, Object, Remote},
+    session::Session,
+};
+
+/// The youngest that may go: readers and writers that stood still for less are safe.
+pub const AGE_MIN: Duration = Duration::from_secs(24 * 3_600);
+
+/// The part of an object below which what is needed of it is put elsewhere: a half.
+const LIVE_PART_MIN: u64 = 2;
+
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
+
+/// What is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct CollectOptions {
+    /// All versions that are not older.
+    pub keep: Duration,
+    /// Of so many days before, the last version of each that has one.
+    pub daily: usize,
+    /// Of so many weeks before, the last version of each that has one.
+    pub weekly: usize,
+    /// Objects that are not older are not touched. Whoever reads or writes and stands still for longer may fail.
+    pub age_min: Duration,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+impl Default for CollectOptions {
+    /// 24 hours, 7 days, 4 weeks.
+    fn default() -> Self {
+        Self { keep: AGE_MIN, daily: 7, weekly: 4, age_min: AGE_MIN, dry_run: false }
+    }
+}
+
+/// What was collected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CollectReport {
+    /// Versions that can be restored afterwards, those of the last hours by each of their entries.
+    pub versions: u64,
+    /// Objects that were removed.
+    pub removed: u64,
+    /// Bytes of them.
+    pub removed_bytes: u64,
+    /// Bytes of objects that were put anew, since little of the old ones was needed.
+    pub rewritten_bytes: u64,
+    /// Whether nothing was done, only counted.
+    pub dry_run: bool,
+}
+
+/// What lies there.
+struct Listing {
+    log: BTreeMap<u64, Listed>,
+    maps: BTreeMap<u64, Listed>,
+    packs: HashMap<Digest, Listed>,
+    floors: Vec<u64>,
+    /// By the clock of the store, as of the newest object.
+    now: Timestamp,
+}
+
+impl Listing {
+    async fn read(remote: &Remote) -> Result<Self> {
+        let (log, maps, packs, floors) = futures::try_join!(
+            remote.list("log/", None),
+            remote.list("map/", None),
+            remote.list("pack/", None),
+            remote.list("floor/", None)
+        )?;
+        let newest = log.iter().chain(&maps).chain(&packs).map(|listed| listed.modified).max();
+        let numbered =
+            |listed: Vec<Listed>| listed.into_iter().filter_map(|one| Some((one.seq()?, one))).collect();
+        Ok(Self {
+            log: numbered(log),
+            maps: numbered(maps),
+            packs: packs.into_iter().filter_map(|one| Some((Digest::parse(&one.name)?, one))).collect(),
+            floors: floors.iter().filter_map(Listed::seq).collect(),
+            now: newest.unwrap_or(Timestamp::from_millis(0)),
+        })
+    }
+
+    fn age(&self, listed: &Listed) -> Duration {
+        self.now.since(listed.modified)
+    }
+
+    fn size_of(&self, source: &Source) -> Option<&Listed> {
+        match source {
+            Source::Log { seq, .. } => self.log.get(seq),
+            Source::Pack(digest) => self.packs.get(digest),
+        }
+    }
+}
+
+/// Removes what is not kept. The session holds the database.
+///
+/// # Errors
+/// [`Error::Fenced`], [`Error::Corrupt`], [`Error::Store`]. Whatever was done until then is safe.
+pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<CollectReport> {
+    let remote = session.remote().clone();
+    let listing = Listing::read(&remote).await?;
+    let newest = session.newest().seq;
+    let mut report = CollectReport { dry_run: options.dry_run, ..CollectReport::default() };
+    if session.newest().page_size == 0 {
+        return Ok(report);
+    }
+    let keep = options.keep.max(options.age_min);
+    // The first entry of which all later ones are kept.
+    let floor = listing
+        .log
+        .iter()
+        .find(|(seq, listed)| listing.age(listed) <= keep || **seq == newest)
+        .map_or(newest, |(seq, _)| *seq);
+    let points = points(&remote, &listing, floor, options).await?;
+    let mut maps = retained(&remote, &listing, floor, &points).await?;
+    report.versions = (listing.log.range(floor..).count() + points.range(..floor).count()) as u64;
+    if !options.dry_run {
+        for (seq, map) in maps.iter().filter(|(seq, _)| !listing.maps.contains_key(seq)) {
+            debug_assert_eq!(map.seq, *seq, "a map of its number");
+            remote.put_map(map).await?;
+        }
+        fail_point::reached("db.kept");
+        if remote.head().await?.is_none_or(|head| head.seq < floor) {
+            session.write_map().await?;
+            // It names places that are about to change, too.
+            maps.insert(newest, PageMap::clone(session.newest()));
+        }
+        if floor > listing.floors.iter().copied().max().unwrap_or(0) {
+            remote.create_floor(floor).await?;
+        }
+        fail_point::reached("db.floored");
+    }
+    let named = packs_named_from(&remote, floor, &listing).await?;
+    let sparse = sparse(&listing, &maps, &named, floor, options);
+    if !sparse.is_empty() && !options.dry_run {
+        report.rewritten_bytes = rewrite(session, &mut maps, &sparse, floor).await?;
+        fail_point::reached("db.rewritten");
+    }
+    let mut live: HashSet<Source> =
+        maps.values().flat_map(|map| map.sources()).map(|(source, _)| unplaced(source)).collect();
+    if options.dry_run {
+        sparse.iter().for_each(|source| {
+            live.remove(&unplaced(*source));
+        });
+    }
+    for object in dead(&listing, &maps, &live, &named, (floor, newest), options) {
+        let listed = match &object {
+            Object::Log(seq) => listing.log.get(seq),
+            Object::Map(seq) => listing.maps.get(seq),
+            Object::Pack(digest) => listing.packs.get(digest),
+            _ => None,
+        };
+        report.removed += 1;
+        report.removed_bytes += listed.map_or(0, |listed| listed.size_bytes);
+        if !options.dry_run {
+            remote.remove(&object).await?;
+        }
+    }
+    if !options.dry_run {
+        for lower in listing.floors.iter().filter(|lower| **lower < floor) {
+            remote.remove(&Object::Floor(*lower)).await?;
+        }
+        fail_point::reached("db.collected");
+    }
+    Ok(report)
+}
+
+/// A source without the length of the head, which only readers of frames need.
+fn unplaced(source: Source) -> Source {
+    match source {
+        Source::Log { seq, .. } => Source::Log { seq, head_bytes: 0 },
+        pack => pack,
+    }
+}
+
+/// Versions below the floor that are kept: the last of days and weeks, and backups.
+async fn points(
+    remote: &Remote,
+    listing: &Listing,
+    floor: u64,
+    options: &CollectOptions,
+) -> Result<BTreeSet<u64>> {
+    let mut points = BTreeSet::from([floor]);
+    for (length, count) in [(DAY_MS, options.daily), (7 * DAY_MS, options.weekly)] {
+        let mut periods: BTreeMap<i64, u64> = BTreeMap::new();
+        // What has a map already may have lost its entry.
+        for (seq, listed) in listing.log.range(..floor).chain(listing.maps.range(..floor)) {
+            let last = periods.entry(listed.modified.as_millis().div_euclid(length)).or_default();
+            *last = (*last).max(*seq);
+        }
+        points.extend(periods.into_values().rev().take(count));
+    }
+    for backup in crate::backup::backups(remote).await? {
+        if backup.seq < floor {
+            points.insert(backup.seq);
+        }
+    }
+    Ok(points)
+}
+
+/// The maps of all versions that are kept below the floor, of the floor, and those that lie above.
+async fn retained(
+    remote: &Remote,
+    listing: &Listing,
+    floor: u64,
+    points: &BTreeSet<u64>,
+) -> Result<BTreeMap<u64, PageMap>> {
+    let mut maps = BTreeMap::new();
+    for seq in points.iter().chain(listing.maps.range(floor..).map(|(seq, _)| seq)) {
+        match remote.version(*seq, &mut Along::default()).await {
+            Ok(map) => {
+                maps.insert(*seq, map);
+            }
+            // An entry that leads nowhere any more, or one before anything was pushed.
+            Err(Error::Absent { .. }) if *seq < floor => {}
+            Err(Error::Absent { .. }) if *seq == floor => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(maps)
+}
+
+/// Packs that entries from the floor on name: those entries are not rewritten, so neither are these.
+async fn packs_named_from(remote: &Remote, floor: u64, listing: &Listing) -> Result<HashSet<Digest>> {
+    let mut named = HashSet::new();
+    for seq in listing.log.range(floor..).map(|(seq, _)| *seq) {
+        if let Some(fetched) = remote.entry(seq).await?
+            && let Some(change) = fetched.head.entry.change
+        {
+            named.extend(change.packs);
+        }
+    }
+    Ok(named)
+}
+
+/// Objects of which less than a half is needed.
+fn sparse(
+    listing: &Listing,
+    maps: &BTreeMap<u64, PageMap>,
+    named: &HashSet<Digest>,
+    floor: u64,
+    options: &CollectOptions,
+) -> Vec<Source> {
+    // Pages of one frame that any of the maps needs.
+    let mut needed: HashMap<(Source, u64), (Frame, HashSet<u32>)> = HashMap::new();
+    for map in maps.values() {
+        for page in 1..=map.page_count() {
+            if let Some((_, frame, source)) = map.frame_of(page) {
+                needed
+                    .entry((source, frame.offset))
+                    .or_insert_with(|| (frame, HashSet::new()))
+                    .1
+                    .insert(page);
+            }
+        }
+    }
+    let mut bytes: HashMap<Source, u64> = HashMap::new();
+    for ((source, _), (frame, pages)) in &needed {
+        let part = u64::from(frame.stored_bytes) * pages.len() as u64 / u64::from(frame.pages);
+        *bytes.entry(*source).or_default() += part;
+    }
+    let mut sparse: Vec<Source> = bytes
+        .into_iter()
+        .filter(|(source, live_bytes)| {
+            let may_go = match source {
+                Source::Log { seq, .. } => *seq < floor,
+                Source::Pack(digest) => !named.contains(digest),
+            };
+            let listed = listing.size_of(source);
+            may_go
+                && listed.is_some_and(|listed| {
+                    live_bytes * LIVE_PART_MIN < listed.size_bytes && listing.age(listed) > options.age_min
+                })
+        })
+        .map(|(source, _)| source)
+        .collect();
+    sparse.sort_by_key(|source| Remote::object_of(source).to_string());
+    sparse
+}
+
+/// Puts what is needed of some objects into new packs, and the maps that name it.
+async fn rewrite(
+    session: &mut Session,
+    maps: &mut BTreeMap<u64, PageMap>,
+    sparse: &[Source],
+    floor: u64,
+) -> Result<u64> {
+    let remote = session.remote().clone();
+    let mut newest = PageMap::clone(session.newest());
+    let mut rewritten_bytes = 0;
+    for source in sparse {
+        // All pages that are needed of it. A source has each page once.
+        let mut frames: BTreeMap<u64, (Frame, BTreeSet<u32>)> = BTreeMap::new();
+        // All versions with pages in one object have pages of its size; others may have been of another.
+        let mut page_size = newest.page_size;
+        for map in maps.values().chain([&newest]) {
+            for page in 1..=map.page_count() {
+                if let Some((_, frame, at)) = map.frame_of(page)
+                    && at == *source
+                {
+                    page_size = map.page_size;
+                    frames.entry(frame.offset).or_insert_with(|| (frame, BTreeSet::new())).1.insert(page);
+                }
+            }
+        }
+        let packed = repack(&remote, page_size, source, frames).await?;
+        for (digest, bytes) in packed.packs {
+            rewritten_bytes += bytes.len() as u64;
+            remote.put_pack(digest, bytes.into()).await?;
+            let new = Source::Pack(digest);
+            let (frames, pages) = &packed.frames[&digest];
+            for map in maps.values_mut().chain([&mut newest]) {
+                let moved: HashMap<u32, u32> = pages
+                    .iter()
+                    .filter(|(page, _)| map.frame_of(**page).is_some_and(|(_, _, at)| at == *source))
+                    .map(|(page, frame)| (*page, *frame))
+                    .collect();
+                if !moved.is_empty() {
+                    map.relocate(new, frames, |page| moved.get(&page).copied());
+                }
+            }
+        }
+    }
+    for map in maps.values() {
+        remote.put_map(map).await?;
+    }
+    session.moved(newest).await?;
+    let newest = session.newest();
+    if newest.seq >= floor {
+        maps.insert(newest.seq, PageMap::clone(newest));
+    }
+    Ok(rewritten_bytes)
+}
+
+/// New packs, and which pages are in which of their frames.
+struct Repacked {
+    packs: Vec<(Digest, Vec<u8>)>,
+    frames: HashMap<Digest, (Vec<Frame>, HashMap<u32, u32>)>,
+}
+
+async fn repack(
+    remote: &Remote,
+    page_size: u32,
+    source: &Source,
+    frames: BTreeMap<u64, (Frame, BTreeSet<u32>)>,
+) -> Result<Repacked> {
+    let object = Remote::object_of(source);
+    let base = match source {
+        Source::Log { head_bytes, .. } => *head_bytes,
+        Source::Pack(_) => 0,
+    };
+    let mut pages: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+    for (frame, wanted) in frames.into_values() {
+        let bytes = remote.range(&object, base + frame.offset..base + frame.end()).await?;
+        let taken = FramePages::read(&frame, page_size, &bytes).map_err(|why| remote.refuse(&object, why))?;
+        pages.extend(
+            taken
+                .iter()
+                .filter(|(page, _)| wanted.contains(page))
+                .map(|(page, bytes)| (page, bytes.to_vec())),
+        );
+    }
+    blocking(move || {
+        let packs = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = Arc::clone(&packs);
+        let mut take_pack = move |digest, bytes: bytes::Bytes| {
+            sink.lock()
+                .map_err(|_| Error::Internal("a lock is poisoned".to_owned()))?
+                .push((digest, bytes.to_vec()));
+            Ok(())
+        };
+        let mut packer = Packer::new(page_size, &mut take_pack);
+        for (page, bytes) in &pages {
+            packer.add(*page, crate::hash::page_hash(*page, bytes), bytes)?;
+        }
+        let packed = packer.finish_in_packs()?;
+        let mut frames: HashMap<Digest, (Vec<Frame>, HashMap<u32, u32>)> = HashMap::new();
+        let mut numbers = packed.pages.iter();
+        for frame in &packed.frames {
+            let digest = packed.packs[frame.source as usize - 1];
+            let (list, places) = frames.entry(digest).or_default();
+            let index = list.len() as u32;
+            list.push(*frame);
+            places.extend(numbers.by_ref().take(frame.pages as usize).map(|(page, _)| (*page, index)));
+        }
+        let packs =
+            std::mem::take(&mut *packs.lock().map_err(|_| Error::Internal("a lock is poisoned".to_owned()))?);
+        Ok(Repacked { packs, frames })
+    })
+    .await
+}
+
+/// Objects that nothing needs.
+fn dead(
+    listing: &Listing,
+    maps: &BTreeMap<u64, PageMap>,
+    live: &HashSet<Source>,
+    named: &HashSet<Digest>,
+    (floor, newest): (u64, u64),
+    options: &CollectOptions,
+) -> Vec<Object> {
+    let is_old = |listed: &Listed| listing.age(listed) > options.age_min;
+    let log = listing.log.iter().filter(|(seq, listed)| {
+        **seq < floor
+            && **seq != newest
+            && is_old(listed)
+            && !live.contains(&Source::Log { seq: **seq, head_bytes: 0 })
+    });
+    let old_maps = listing
+        .maps
+        .iter()
+        .filter(|(seq, listed)| !maps.contains_key(seq) && **seq < floor && is_old(listed));
+    let packs = listing.packs.iter().filter(|(digest, listed)| {
+        is_old(listed) && !named.contains(digest) && !live.contains(&Source::Pack(**digest))
+    });
+    log.map(|(seq, _)| Object::Log(*seq))
+        .chain(old_maps.map(|(seq, _)| Object::Map(*seq)))
+        .chain(packs.map(|(digest, _)| Object::Pack(*digest)))
+        .collect()
+}
