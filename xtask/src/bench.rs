@@ -12,7 +12,7 @@ use crate::{
 
 pub const TASK: Task = Task {
     name: "bench",
-    arguments: "[image|delivery|intake|start|s3|cache|migrate] [--pairs N]",
+    arguments: "[image|delivery|intake|start|s3|cache|migrate|db] [--pairs N]",
     doc: "the figures of docs/benchmarks.md, paired against the peers",
     run: bench,
 };

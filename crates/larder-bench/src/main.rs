@@ -7,6 +7,7 @@
 
 mod cache;
 mod cpu;
+mod db;
 mod delivery;
 mod http;
 mod image;
@@ -32,8 +33,16 @@ struct Bench {
     run: fn(&Options) -> Result<String>,
 }
 
-const BENCHES: &[Bench] =
-    &[image::BENCH, delivery::BENCH, intake::BENCH, start::BENCH, s3::BENCH, cache::BENCH, migrate::BENCH];
+const BENCHES: &[Bench] = &[
+    image::BENCH,
+    delivery::BENCH,
+    intake::BENCH,
+    start::BENCH,
+    s3::BENCH,
+    cache::BENCH,
+    migrate::BENCH,
+    db::BENCH,
+];
 
 /// Measures and rewrites the figures in docs/benchmarks.md.
 #[derive(Debug, Parser)]

@@ -32,6 +32,7 @@ mod error;
 pub mod fail_point;
 mod fetch;
 pub mod format;
+pub mod fuzzing;
 mod hash;
 mod history;
 mod live;

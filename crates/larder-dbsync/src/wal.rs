@@ -88,7 +88,12 @@ impl WalTail {
     }
 }
 
-fn read_frames(file: File, settled: Option<Position>) -> std::io::Result<Found> {
+/// What a WAL of these bytes has; for the fuzzer.
+pub fn frames_of(bytes: &[u8]) -> Found {
+    read_frames(std::io::Cursor::new(bytes), None).unwrap_or_default()
+}
+
+fn read_frames(file: impl Read + Seek, settled: Option<Position>) -> std::io::Result<Found> {
     let mut reader = BufReader::with_capacity(256 << 10, file);
     let mut header = [0; HEADER_BYTES as usize];
     if !fill(&mut reader, &mut header)? {
