@@ -266,3 +266,37 @@ async fn regression_a_file_goes_back_and_forth_and_stays_whole() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_database_above_1_gib_travels_without_its_lock_page() {
+    let lab = Lab::new();
+    let a = lab.open("a.db");
+    a.execute_batch("PRAGMA page_size = 65536; PRAGMA journal_mode = off; PRAGMA synchronous = off; CREATE TABLE t(x);")
+        .unwrap();
+    a.execute_batch(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1090)
+         INSERT INTO t SELECT zeroblob(1000000) FROM n;",
+    )
+    .unwrap();
+    let pages: u32 = a.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    assert!(pages > 16_385, "{pages} pages: the lock page is number 16385");
+    let pushed = lab.push("a.db").await.unwrap();
+    assert_eq!(pushed.pages, u64::from(pages) - 1);
+    lab.pull("b.db").await.unwrap();
+    let check = |name: &str| -> String {
+        lab.open(name).query_row("PRAGMA quick_check", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(check("b.db"), "ok");
+    // Behind the lock page, too.
+    a.execute("UPDATE t SET x = randomblob(1000000) WHERE rowid > 1085", []).unwrap();
+    let pushed = lab.push("a.db").await.unwrap();
+    assert!((50..200).contains(&pushed.pages), "{pushed:?}");
+    assert_eq!(lab.pull("b.db").await.unwrap().pages, pushed.pages);
+    assert_eq!(check("b.db"), "ok");
+    let sum = |name: &str| -> String {
+        lab.open(name)
+            .query_row("SELECT group_concat(hex(substr(x, 500000, 8))) FROM t WHERE rowid > 1080", [], |row| row.get(0))
+            .unwrap()
+    };
+    assert_eq!(sum("a.db"), sum("b.db"));
+}
