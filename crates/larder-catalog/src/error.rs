@@ -102,7 +102,7 @@ impl Error {
     }
 
     /// The database does not answer.
-    pub(crate) fn unavailable(what: impl Into<String>) -> Self {
+    pub fn unavailable(what: impl Into<String>) -> Self {
         Self::Unavailable { what: what.into(), cause: None }
     }
 

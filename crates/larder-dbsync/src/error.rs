@@ -149,6 +149,11 @@ impl Error {
         matches!(self, Self::Diverged { .. } | Self::Fenced { .. } | Self::Held { .. })
     }
 
+    /// Whether trying again may help.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(larder_store::Error::Unavailable { .. }) | Self::Busy { .. })
+    }
+
     /// Whether bytes are damaged, here or in the store.
     pub fn is_corruption(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::NotADatabase { .. })

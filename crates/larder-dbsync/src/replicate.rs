@@ -19,8 +19,8 @@ use crate::{
     upload::{Compared, compare},
 };
 
-/// Time after the last entry at which a lease is renewed, a third of it.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// The part of its lease after which a writer renews it.
+const RENEW_PART: u32 = 3;
 
 /// The longest pause between two attempts while the store does not answer.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
@@ -212,7 +212,9 @@ impl Replicator {
     }
 
     async fn renew_if_due(&mut self) -> Result<()> {
-        if self.options.renew && since_boot().saturating_sub(self.written_at) >= RENEW_EVERY {
+        if self.options.renew
+            && since_boot().saturating_sub(self.written_at) >= self.session.lease_time() / RENEW_PART
+        {
             self.session.renew().await?;
             self.written_at = since_boot();
         }
@@ -245,7 +247,7 @@ impl Replicator {
                     attempts = 0;
                     self.options.interval
                 }
-                Err(error) if is_passing(&error) => {
+                Err(error) if error.is_passing() => {
                     attempts += 1;
                     self.forget();
                     (self.watch)(&Event::Retrying { error: chain(&error), attempts });
@@ -270,7 +272,7 @@ impl Replicator {
         loop {
             match self.renew_if_due().await {
                 Ok(()) => attempts = 0,
-                Err(error) if is_passing(&error) => {
+                Err(error) if error.is_passing() => {
                     attempts += 1;
                     (self.watch)(&Event::Retrying { error: chain(&error), attempts });
                 }
@@ -315,6 +317,14 @@ impl Replicator {
         self.session.release().await
     }
 
+    /// Removes versions that are not kept.
+    ///
+    /// # Errors
+    /// As [`collect`](crate::collect()).
+    pub async fn collect(&mut self, options: &crate::CollectOptions) -> Result<crate::CollectReport> {
+        crate::collect::collect(&mut self.session, options).await
+    }
+
     /// The writer.
     pub fn session(&self) -> &Session {
         &self.session
@@ -345,11 +355,6 @@ pub struct Finished {
     pub seq: u64,
     /// All that was replicated.
     pub total: Replicated,
-}
-
-/// Whether trying again may help.
-pub(crate) fn is_passing(error: &Error) -> bool {
-    matches!(error, Error::Store(larder_store::Error::Unavailable { .. }) | Error::Busy { .. })
 }
 
 fn is_there(path: &Path) -> bool {

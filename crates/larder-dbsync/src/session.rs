@@ -55,6 +55,10 @@ pub struct Session {
     /// By whom it was fenced. Nothing that it does from then on reaches the log: what it knows to be the newest is no
     /// version of its file.
     fenced: Option<String>,
+    /// For how long others wait after an entry of this writer.
+    lease: Duration,
+    /// A writer that is known to be dead.
+    dead: Option<[u8; 16]>,
 }
 
 /// How an attempt to add an entry ended.
@@ -103,6 +107,8 @@ impl Session {
             fingerprint: None,
             known_at,
             fenced: None,
+            lease: LEASE,
+            dead: None,
         };
         let Some((known, fingerprint)) = known else {
             session.reload().await?;
@@ -127,6 +133,22 @@ impl Session {
             Some(_) => session.reload().await?,
         }
         Ok(session)
+    }
+
+    /// Another time for which others wait after each entry, instead of [`LEASE`]: at most 5 minutes count.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// For how long others wait after an entry of this writer.
+    pub fn lease_time(&self) -> Duration {
+        self.lease
+    }
+
+    /// A writer that need not be waited for: the caller has proof that it is dead.
+    pub fn knows_dead(&mut self, token: Option<[u8; 16]>) {
+        self.dead = token;
     }
 
     /// Reads the newest version from the hint on.
@@ -211,7 +233,10 @@ impl Session {
     ) -> Result<()> {
         let mut seen_at = since_boot();
         let mut is_told = false;
-        while self.newest.lease.held_ms > 0 && self.newest.lease.token != self.token {
+        while self.newest.lease.held_ms > 0
+            && self.newest.lease.token != self.token
+            && Some(self.newest.lease.token) != self.dead
+        {
             if !is_told {
                 waiting(&self.newest.lease.owner)?;
                 is_told = true;
@@ -318,7 +343,7 @@ impl Session {
     }
 
     fn lease(&self, hold: bool) -> Lease {
-        let held_ms = if hold { LEASE.as_millis() as u32 } else { 0 };
+        let held_ms = if hold { u32::try_from(self.lease.as_millis()).unwrap_or(u32::MAX) } else { 0 };
         Lease { owner: self.owner.clone(), token: self.token, held_ms }
     }
 

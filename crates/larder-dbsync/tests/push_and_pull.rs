@@ -271,8 +271,10 @@ async fn regression_a_file_goes_back_and_forth_and_stays_whole() {
 async fn a_database_above_1_gib_travels_without_its_lock_page() {
     let lab = Lab::new();
     let a = lab.open("a.db");
-    a.execute_batch("PRAGMA page_size = 65536; PRAGMA journal_mode = off; PRAGMA synchronous = off; CREATE TABLE t(x);")
-        .unwrap();
+    a.execute_batch(
+        "PRAGMA page_size = 65536; PRAGMA journal_mode = off; PRAGMA synchronous = off; CREATE TABLE t(x);",
+    )
+    .unwrap();
     a.execute_batch(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1090)
          INSERT INTO t SELECT zeroblob(1000000) FROM n;",
@@ -295,7 +297,11 @@ async fn a_database_above_1_gib_travels_without_its_lock_page() {
     assert_eq!(check("b.db"), "ok");
     let sum = |name: &str| -> String {
         lab.open(name)
-            .query_row("SELECT group_concat(hex(substr(x, 500000, 8))) FROM t WHERE rowid > 1080", [], |row| row.get(0))
+            .query_row(
+                "SELECT group_concat(hex(substr(x, 500000, 8))) FROM t WHERE rowid > 1080",
+                [],
+                |row| row.get(0),
+            )
             .unwrap()
     };
     assert_eq!(sum("a.db"), sum("b.db"));

@@ -43,7 +43,7 @@ use crate::{
     config::{Config, ENV_FILE, Environment, FlagValue, Raw},
     failure::{Exit, Failure},
     output::Output,
-    service::{log, open::Opening, runtime, stop},
+    service::{log, open::Opening, presence, runtime, stop},
 };
 
 /// Time within which what a command opened is closed without a word.
@@ -176,15 +176,17 @@ impl Context {
         work: impl AsyncFnOnce(&dyn Backend) -> Result<Exit, Failure>,
     ) -> Result<Exit, Failure> {
         runtime::run(async {
+            let key = self.shared.api_key.clone().filter(|key| !key.is_empty());
             let backend: Box<dyn Backend> = match self.server() {
-                Some(address) => {
-                    let key = self.shared.api_key.clone().filter(|key| !key.is_empty());
-                    Box::new(Remote::new(address, key)?)
-                }
+                Some(address) => Box::new(Remote::new(address, key)?),
                 None => {
                     let config = self.config(Vec::new())?;
                     log::start_quiet(&config.log)?;
-                    Box::new(Embedded::open(&config, opening).await?)
+                    // Only what goes through a server that replicates the catalogue waits for the store.
+                    match presence::find(&config.data_dir).filter(|server| server.replicates) {
+                        Some(server) => Box::new(Remote::new(&server.address, key)?),
+                        None => Box::new(Embedded::open(&config, opening).await?),
+                    }
                 }
             };
             let stopping = stop::on_signals()?;

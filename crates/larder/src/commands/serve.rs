@@ -10,14 +10,15 @@ use serde_json::json;
 use super::Context;
 use crate::{
     cli::{Role, Serve},
-    config::{Config, FlagValue, LogFormat, Raw, Sendfile},
+    config::{Config, FlagValue, LogFormat, Raw, Replicate, Sendfile},
     failure::{Exit, Failure},
     service::{
         banner::Banner,
         listener, log,
-        open::{Opening, open, open_or_fall_back},
+        open::{Opening, open, open_or_fall_back, prepare_data_dir},
         open_files,
         presence::{Presence, Server},
+        replication::Held,
         stop,
     },
 };
@@ -39,16 +40,44 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     let address = listener
         .local_addr()
         .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))?;
+    let held = match config.catalog.replicate {
+        Replicate::Off => None,
+        _ => {
+            prepare_data_dir(&config, Opening::Server)?;
+            let held = tokio::select! {
+                held = Held::take(&config) => held?,
+                () = stopping.cancelled() => return Ok(Exit::Done),
+            };
+            config.notices.push(match config.catalog.replicate {
+                Replicate::Interval => format!(
+                    "the catalogue is replicated every {}: what was acknowledged since is lost with the disk",
+                    config.catalog.interval
+                ),
+                _ => "the catalogue is replicated: nothing is acknowledged that is not in the bucket"
+                    .to_owned(),
+            });
+            held
+        }
+    };
     let larder = match arguments.dev_fallback {
         true => open_or_fall_back(&mut config, Opening::Server).await?,
         false => open(&config, Opening::Server).await?,
+    };
+    let replication = match held {
+        Some(held) => Some(held.follow(larder.catalog()).await?),
+        None => None,
     };
     let has_key = larder.any_key_configured().await?;
     listener::check_reach(address, has_key, &config.data_dir)?;
 
     config.notices.extend(unreachable_files(&config));
     let runs_jobs = arguments.role == Role::All;
-    let server = Server { address: format!("http://{address}"), pid: std::process::id(), runs_jobs };
+    let server = Server {
+        address: format!("http://{address}"),
+        pid: std::process::id(),
+        runs_jobs,
+        replicates: replication.is_some(),
+    };
     let presence = Presence::mark(&config.data_dir, &server)
         .map_err(|error| Failure::file(&config.data_dir.join("server.json"), "written", error))?;
     let worker = match runs_jobs {
@@ -69,6 +98,9 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     tokio::join!(larder_http::serve(listener, app, stopping.clone().cancelled_owned()), jobs);
     recorder.stop().await;
     larder.catalog().close().await;
+    if let Some(replication) = replication {
+        replication.end().await;
+    }
     drop(presence);
     tracing::info!("stopped");
     Ok(Exit::Done)

@@ -29,7 +29,10 @@ use std::{
 };
 
 use larder_assets::{net::Network, statistics::Prices};
-use larder_core::{BucketName, text::ByteSize};
+use larder_core::{
+    BucketName,
+    text::{ByteSize, Span},
+};
 use url::Url;
 
 pub use self::{
@@ -39,8 +42,8 @@ pub use self::{
     error::ConfigError,
     raw::{FromRaw, Raw, Secret},
     sections::{
-        CacheConfig, CdnConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig,
-        LogFormat, Sendfile, WorkerConfig,
+        CacheConfig, CatalogConfig, CdnConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig,
+        LogConfig, LogFormat, Replicate, Sendfile, WorkerConfig,
     },
     store::{StoreBackend, StoreChoice, StoreConfig},
 };
@@ -55,6 +58,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The PostgreSQL catalogue; none means SQLite in the data directory.
     pub database_url: Option<Secret>,
+    /// Whether the SQLite catalogue is replicated to the store.
+    pub catalog: CatalogConfig,
     /// The address under which clients reach the server, with its path prefix.
     pub public_url: Option<Url>,
     /// The master secret of signatures; none means the generated one in the data directory.
@@ -140,6 +145,11 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: PathBuf::new(),
             database_url: None,
+            catalog: CatalogConfig {
+                replicate: Replicate::Off,
+                interval: Span::seconds(0),
+                lease: Span::seconds(0),
+            },
             public_url: None,
             secret: None,
             admin_key: None,

@@ -8,6 +8,7 @@ pub mod log;
 pub mod open;
 pub mod open_files;
 pub mod presence;
+pub mod replication;
 pub mod runtime;
 pub mod secret;
 pub mod shipped;

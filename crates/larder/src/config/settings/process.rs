@@ -27,6 +27,21 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.database_url),
     },
     Setting {
+        path: "catalog.replicate", kind: Kind::Choice(&["off", "interval", "commit"]), default: Some("off"), aliases: &[],
+        doc: "Whether `larder serve` replicates the SQLite catalogue to the S3 bucket of the store, so that a machine without a disk of its own loses nothing. `commit`: nothing is acknowledged before it is in the bucket. `interval`: what was acknowledged within `catalog.interval` is lost with the disk. Where the secret is generated, set `secret` too: it lies in the data directory alone.",
+        set: |config, raw| raw.read_into(&mut config.catalog.replicate),
+    },
+    Setting {
+        path: "catalog.interval", kind: Kind::Duration, default: Some("1s"), aliases: &[],
+        doc: "Time between two looks at the catalogue for `catalog.replicate`.",
+        set: |config, raw| raw.read_into(&mut config.catalog.interval),
+    },
+    Setting {
+        path: "catalog.lease", kind: Kind::Duration, default: Some("30s"), aliases: &[],
+        doc: "Time of silence after which another server that waits takes the replicated catalogue over. A server that was killed and comes back on the same data directory does not wait.",
+        set: |config, raw| raw.read_into(&mut config.catalog.lease),
+    },
+    Setting {
         path: "public_url", kind: Kind::Url, default: None, aliases: &[],
         doc: "The address under which clients reach the server, with its path prefix if there is one. All URLs in answers begin with it; the `Host` of a request is never used. Unset, URLs in answers are paths, such as `/m/media/a.jpg`; `larder url` prints them with the address of the server.",
         set: |config, raw| raw.read_into(&mut config.public_url),
