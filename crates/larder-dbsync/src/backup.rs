@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, Result},
     format::Keep,
-    history::Along,
+    history::{Along, Mark},
     pull::{Wanted, find},
     remote::{Created, Object, Remote},
 };
@@ -34,9 +34,18 @@ pub fn default_name(now: Timestamp) -> String {
 /// # Errors
 /// [`Error::Invalid`] if the name is taken by another version, [`Error::Absent`], [`Error::Store`].
 pub async fn backup(remote: &Remote, name: &str, wanted: &Wanted) -> Result<Backup> {
-    let map = find(remote, wanted, None, &mut Along::default()).await?;
+    let Mark { database, seq, root } = match wanted {
+        Wanted::Newest => remote
+            .newest_root()
+            .await?
+            .ok_or_else(|| Error::Absent { detail: format!("there is no database at {}", remote.label()) })?,
+        wanted => {
+            let map = find(remote, wanted, None, &mut Along::default()).await?;
+            Mark { database: map.database, seq: map.seq, root: map.root }
+        }
+    };
     let time_ms = remote.ambient().now().as_millis().max(0) as u64;
-    let keep = Keep { database: map.database, seq: map.seq, root: map.root, time_ms };
+    let keep = Keep { database, seq, root, time_ms };
     if remote.create_keep(name, &keep).await? == Created::Taken {
         let other = remote.keep(name).await?;
         if other.is_some_and(|other| (other.database, other.root) != (keep.database, keep.root)) {
@@ -46,7 +55,7 @@ pub async fn backup(remote: &Remote, name: &str, wanted: &Wanted) -> Result<Back
             });
         }
     }
-    Ok(Backup { name: name.to_owned(), seq: map.seq, time_ms })
+    Ok(Backup { name: name.to_owned(), seq, time_ms })
 }
 
 /// All backups, by name. Damaged ones are left out here; `verify` names them.

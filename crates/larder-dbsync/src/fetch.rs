@@ -77,16 +77,18 @@ pub async fn fetch(
     stream::iter(ranges)
         .map(|range| async move {
             let object = Remote::object_of(&range.source);
-            let bytes = match along.frames(&range.source) {
-                Some(frames) => frames
-                    .get(range.start as usize..range.end as usize)
-                    .map(|part| frames.slice_ref(part))
-                    .ok_or_else(|| Error::corrupt(remote.name(&object), "it is cut off"))?,
-                None => {
-                    let base = base_of(&range.source);
-                    remote.range(&object, base + range.start..base + range.end).await?
+            let base = base_of(&range.source);
+            let here = along.frames(&range.source).map_or(0, |frames| frames.len() as u64);
+            let mut bytes = match along.frames(&range.source) {
+                Some(frames) if range.start < here => {
+                    frames.slice(range.start as usize..range.end.min(here) as usize)
                 }
+                _ => Bytes::new(),
             };
+            if range.end > here {
+                let rest = remote.range(&object, base + range.start.max(here)..base + range.end).await?;
+                bytes = if bytes.is_empty() { rest } else { Bytes::from([bytes, rest].concat()) };
+            }
             let (map, target) = (Arc::clone(map), target.clone());
             let (name, path) = (remote.name(&object), path.to_owned());
             let pages = range.frames.iter().map(|(_, pages)| pages.len() as u64).sum();

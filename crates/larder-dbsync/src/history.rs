@@ -1,13 +1,14 @@
 //! Reading the log: the newest version, or an earlier one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     error::{Error, Result},
-    format::{Head, Kind, PageMap, Source},
+    format::{DatabaseId, Head, Kind, PageMap, Source},
+    hash::Digest,
     remote::{FetchedEntry, Listed, Object, Remote},
 };
 
@@ -26,29 +27,50 @@ pub struct Followed {
     pub moved: bool,
 }
 
-/// Frames that came along with entries.
+/// A version by its entry and root.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    /// Whose it is.
+    pub database: DatabaseId,
+    /// The entry that made it.
+    pub seq: u64,
+    /// The digest of its pages.
+    pub root: Digest,
+}
+
+/// What came along with entries that were read.
 #[derive(Debug, Default)]
 pub struct Along {
-    entries: HashMap<u64, Bytes>,
+    /// The first bytes of frames, by the number of their entry.
+    frames: HashMap<u64, Bytes>,
     bytes: usize,
+    /// Roots of the versions that were passed.
+    roots: HashSet<Digest>,
 }
 
 impl Along {
     fn keep(&mut self, seq: u64, fetched: &FetchedEntry) {
-        if let Some(whole) = &fetched.whole
-            && self.bytes + whole.len() <= KEPT_BYTES_MAX
-        {
-            self.bytes += whole.len();
-            self.entries.insert(seq, whole.slice(fetched.head.bytes as usize..));
+        if let Some(change) = &fetched.head.entry.change {
+            self.roots.insert(change.root);
+        }
+        if fetched.frames.is_empty() || self.bytes + fetched.frames.len() > KEPT_BYTES_MAX {
+            return;
+        }
+        self.bytes += fetched.frames.len();
+        self.frames.insert(seq, fetched.frames.clone());
+    }
+
+    /// The first bytes of the frames of an object, as many as are here.
+    pub fn frames(&self, source: &Source) -> Option<&Bytes> {
+        match source {
+            Source::Log { seq, .. } => self.frames.get(seq),
+            Source::Pack(_) => None,
         }
     }
 
-    /// The frames of an object, if they are here.
-    pub fn frames(&self, source: &Source) -> Option<&Bytes> {
-        match source {
-            Source::Log { seq, .. } => self.entries.get(seq),
-            Source::Pack(_) => None,
-        }
+    /// Whether a version with this root was passed.
+    pub fn has_passed(&self, root: Digest) -> bool {
+        self.roots.contains(&root)
     }
 }
 
@@ -119,6 +141,27 @@ impl Remote {
         let first = self.entry(1).await?;
         let first = first.ok_or_else(|| Error::corrupt(self.name(&Object::Log(1)), "it is gone"))?;
         Ok(PageMap::empty(first.head.entry.database))
+    }
+
+    /// The newest entry that changed pages, and its root, without the pages' hashes where that can be helped; `None` if
+    /// nothing was pushed.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Store`].
+    pub(crate) async fn newest_root(&self) -> Result<Option<Mark>> {
+        let head = self.head().await?;
+        let after = head.map(|head| Object::Log(head.seq.saturating_sub(1)));
+        let log = self.list("log/", after.as_ref()).await?;
+        for seq in log.iter().rev().filter_map(Listed::seq) {
+            let Some(fetched) = self.entry(seq).await? else { continue };
+            let entry = fetched.head.entry;
+            if let Some(change) = entry.change {
+                return Ok(Some(Mark { database: entry.database, seq, root: change.root }));
+            }
+        }
+        // Only entries that change nothing since the map.
+        let newest = self.newest(None, &mut Along::default()).await?.filter(|newest| newest.page_size > 0);
+        Ok(newest.map(|newest| Mark { database: newest.database, seq: newest.seq, root: newest.root }))
     }
 
     /// Reads the entries after `map` up to number `to`, or as many as there are. Answers how many those were, and whether

@@ -161,7 +161,7 @@ pub(crate) async fn pull_version(
             _ => remote.newest(None, &mut Along::default()).await?,
         };
         let newest = newest.as_ref().unwrap_or(&map);
-        match standing(remote, newest, sidecar, local.root).await? {
+        match standing(remote, newest, sidecar, local.root, along).await? {
             Standing::Earlier => {}
             // The newest, to be made an earlier one.
             Standing::Newest if options.may_go_back => {}

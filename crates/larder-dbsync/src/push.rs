@@ -8,6 +8,7 @@ use crate::{
     apply::blocking,
     error::{Error, Result},
     fail_point,
+    history::Along,
     progress::{Event, Watch},
     remote::Remote,
     session::{Committed, Session},
@@ -69,7 +70,7 @@ pub async fn push(remote: &Remote, path: &Path, options: PushOptions, watch: &Wa
             return Ok(PushReport { seq: base.seq, pages: 0, of, sent_bytes: 0, is_behind: false });
         }
         if !options.force {
-            match standing(remote, &base, sidecar.as_ref(), diff.change.root).await? {
+            match standing(remote, &base, sidecar.as_ref(), diff.change.root, &Along::default()).await? {
                 Standing::Ahead | Standing::Newest => {}
                 Standing::Earlier => {
                     return Ok(PushReport { seq: base.seq, pages: 0, of, sent_bytes: 0, is_behind: true });

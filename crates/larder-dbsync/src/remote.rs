@@ -14,8 +14,8 @@ use crate::{
     hash::Digest,
 };
 
-/// As much of an entry as is fetched at first: most are smaller, and the heads of most larger ones.
-const FIRST_BYTES: u64 = 256 << 10;
+/// As much of an entry as is fetched at first: most are smaller, and so are the heads of most larger ones.
+const FIRST_BYTES: u64 = 64 << 10;
 
 /// The largest head or map that is read: of a database of four billion pages it would not fit into memory anyway.
 const HEAD_BYTES_MAX: u64 = 4 << 30;
@@ -91,8 +91,8 @@ impl Listed {
 pub struct FetchedEntry {
     /// Its head.
     pub head: EntryHead,
-    /// All of it, if it is small.
-    pub whole: Option<Bytes>,
+    /// Those of its frames' bytes that came along: all of them if it is small.
+    pub frames: Bytes,
     /// How large it is.
     pub size_bytes: u64,
     /// Which object of this name it is.
@@ -224,7 +224,6 @@ impl Remote {
         };
         let (size_bytes, fingerprint) = (opened.stat.size_bytes, opened.stat.fingerprint);
         let mut first = opened.body.read_all(FIRST_BYTES).await?;
-        let whole = (first.len() as u64 == size_bytes).then(|| first.clone());
         let head_bytes = Entry::head_bytes(&first[..first.len().min(PREFIX_BYTES)]).map_err(refuse)? as u64;
         if head_bytes > size_bytes || head_bytes > HEAD_BYTES_MAX {
             return Err(Error::corrupt(self.name(&object), "it is cut off"));
@@ -237,7 +236,8 @@ impl Remote {
         if head.entry.seq != seq {
             return Err(Error::corrupt(self.name(&object), "it is another entry"));
         }
-        Ok(Some(FetchedEntry { head, whole, size_bytes, fingerprint }))
+        let frames = first.slice(head_bytes as usize..);
+        Ok(Some(FetchedEntry { head, frames, size_bytes, fingerprint }))
     }
 
     /// Creates an entry; of any number of racing creators exactly one is told that it is done.

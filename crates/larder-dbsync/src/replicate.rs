@@ -10,6 +10,7 @@ use crate::{
     apply::blocking,
     clock::since_boot,
     error::{Error, Result},
+    history::Along,
     live::Live,
     progress::{Event, Watch},
     push::{note, waiting},
@@ -107,7 +108,7 @@ impl Replicator {
         let base = Arc::clone(self.session.newest());
         if !diff.diff.is_empty(&base) {
             let root = diff.diff.change.root;
-            match standing(self.session.remote(), &base, sidecar.as_ref(), root).await? {
+            match standing(self.session.remote(), &base, sidecar.as_ref(), root, &Along::default()).await? {
                 Standing::Newest | Standing::Ahead => {}
                 Standing::Earlier => {
                     return Err(Error::Diverged {

@@ -6,6 +6,7 @@ use crate::{
     error::Result,
     format::PageMap,
     hash::Digest,
+    history::Along,
     remote::{Listed, Remote},
     sidecar::Sidecar,
 };
@@ -38,6 +39,7 @@ pub async fn standing(
     newest: &PageMap,
     sidecar: Option<&Sidecar>,
     root: Digest,
+    along: &Along,
 ) -> Result<Standing> {
     if newest.page_size == 0 {
         return Ok(Standing::Ahead);
@@ -51,10 +53,16 @@ pub async fn standing(
         let is_known = is_version(remote, newest, root).await?;
         return Ok(if is_known { Standing::Earlier } else { Standing::Apart });
     };
-    if newest.changed_at <= sidecar.seq || is_all_by(remote, newest, sidecar).await? {
+    if newest.changed_at <= sidecar.seq {
         return Ok(Standing::Ahead);
     }
-    let is_known = root == sidecar.root || is_version(remote, newest, root).await?;
+    if root == sidecar.root {
+        return Ok(Standing::Earlier);
+    }
+    if is_all_by(remote, newest, sidecar).await? {
+        return Ok(Standing::Ahead);
+    }
+    let is_known = is_version(remote, newest, root).await?;
     Ok(if is_known { Standing::Earlier } else { Standing::Apart })
 }
 

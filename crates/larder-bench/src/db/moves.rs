@@ -31,38 +31,40 @@ pub async fn measure(pairs: usize) -> Result<String> {
     let folder = TempDir::new_in(cache_folder("db")?)?;
     let at = |name: &str| folder.path().join(name);
     let a = database(&at("a.db"), BYTES, false)?;
-    let (store, to) = remote(Counted::new())?;
-    let full = cost(&store, pushed(&to, &at("a.db"))).await?;
-    pulled(&to, &at("b.db")).await?;
-    std::fs::copy(at("b.db"), at("c.db"))?;
-    let (mut changed, mut same, mut cached, mut uncached, mut at_home) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    store.take();
+    let (mut full, mut changed, mut same, mut cached, mut uncached, mut at_home, mut kept) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..pairs {
+        for name in ["a.db", "b.db", "c.db"] {
+            for ending in [".larder", ".larder-map"] {
+                let _ = std::fs::remove_file(at(&format!("{name}{ending}")));
+            }
+        }
+        let _ = std::fs::remove_file(at("b.db"));
+        let (store, to) = remote(Counted::new())?;
+        full.push(cost(&store, pushed(&to, &at("a.db"))).await?);
+        pulled(&to, &at("b.db")).await?;
+        // Another machine, which has the file and no map beside it.
+        std::fs::copy(at("b.db"), at("c.db"))?;
         change(&a)?;
         changed.push(cost(&store, pushed(&to, &at("a.db"))).await?);
         same.push(cost(&store, pushed(&to, &at("a.db"))).await?);
         cached.push(cost(&store, pulled(&to, &at("b.db"))).await?);
         at_home.push(cost(&store, pulled(&to, &at("b.db"))).await?);
-        // Another machine, which has the file and no map beside it.
-        for ending in ["larder", "larder-map"] {
-            let _ = std::fs::remove_file(at(&format!("c.db.{ending}")));
-        }
         uncached.push(cost(&store, pulled(&to, &at("c.db"))).await?);
+        let keeping = async {
+            backup(&to, "bench", &Wanted::Newest).await?;
+            Ok(0)
+        };
+        kept.push(cost(&store, keeping).await?);
     }
-    let kept = cost(&store, async {
-        backup(&to, "bench", &Wanted::Newest).await?;
-        Ok(0)
-    })
-    .await?;
     let rows = [
         row("push, 1 % of the pages", "<= 2.1 MB, 3 requests, 0.25 s", &changed),
         row("push, nothing changed", "no write, <= 2 reads, 0.15 s", &same),
         row("pull of that 1 %, map beside the file", "<= 2.1 MB", &cached),
         row("pull of that 1 %, no map", "<= 3 MB", &uncached),
         row("pull, nothing changed", "no write, <= 2 reads", &at_home),
-        row("first push", "", &[full]),
-        row("backup", "one write", &[kept]),
+        row("first push", "", &full),
+        row("backup", "one write", &kept),
     ];
     drop(a);
     let sizes = sizes(folder.path()).await?;
