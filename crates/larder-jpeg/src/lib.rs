@@ -94,6 +94,7 @@
 //!
 //! [`decode`] gives the whole picture or an [`Error`] that says where; nothing is filled with grey.
 //!
+//! * A marker must follow SOI at once, and reserved ones (table B.1) may come nowhere.
 //! * All segments must be there, up to and with EOI. Bytes behind it are of no interest (MPF, motion photos).
 //! * Every code must exist, every coefficient lie in its band, and no MCU take bits beyond its segment.
 //! * Restart markers must come where the interval says, and in turn.

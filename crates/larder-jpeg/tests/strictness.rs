@@ -174,3 +174,22 @@ fn a_component_without_a_scan_or_with_two_is_refused() {
         assert!(matches!(decode(&file, &at(Scale::Full)), Err(Error::Corrupt { .. })));
     }
 }
+
+#[test]
+fn what_follows_soi_is_a_marker_and_no_reserved_one() {
+    let file = picture().write(FORMS[0]);
+    let refused = |at: usize, value: u8| {
+        let mut damaged = file.clone();
+        damaged[at] = value;
+        match decode(&damaged, &Options::default()) {
+            Err(Error::Corrupt { what, at }) if at.offset <= 4 => Some(what),
+            _ => None,
+        }
+    };
+    for value in 0..0xFF {
+        assert_eq!(refused(2, value), Some("no marker follows SOI"));
+    }
+    for marker in (0x02..=0xBF).chain([0xC8]).chain(0xF0..=0xFD) {
+        assert_eq!(refused(3, marker), Some("a reserved marker"), "{marker:02x}");
+    }
+}
