@@ -87,8 +87,12 @@ impl<'d> Decoder<'d> {
                 _ => {}
             }
         }
+        let end = self.markers.position;
         if self.progress.iter().any(|progress| !progress.has_dc()) {
-            return Err(Error::corrupt("a component has no scan", self.markers.position));
+            return Err(Error::corrupt("a component has no scan", end));
+        }
+        if self.progress.iter().any(|progress| !progress.is_complete()) {
+            return Err(Error::corrupt("the file ends before the last scan of a progression", end));
         }
         if self.header.frame.progressive {
             self.transform()?;
@@ -106,6 +110,7 @@ impl<'d> Decoder<'d> {
         let progressive = self.header.frame.progressive;
         if progressive && self.options.scale == Scale::Eighth && scan.band.0 > 0 {
             // A block's one sample needs no AC coefficient.
+            defined(&self.huffman.ac, scan.components[0].ac_table).map_err(corrupt)?;
             self.scans += 1;
             return self.markers.skip_entropy_coded();
         }

@@ -99,16 +99,18 @@
 //! * Every code must exist, every coefficient lie in its band, and no MCU take bits beyond its segment.
 //! * Restart markers must come where the interval says, and in turn.
 //! * Behind the last MCU of a scan or restart interval only zero bytes may be left.
-//! * Components must each have their scans, once; progressive scans must follow from one another.
+//! * Components must each have their scans, once; progressive scans must follow from one another, until every
+//!   coefficient of every component was sent to its last bit (G.1.1.1.2). A file whose last scans are missing looks
+//!   whole otherwise, and other decoders make up for them by smoothing.
 //!
 //! At 1/8 of a sequential file all of this holds too: AC coefficients are decoded as far as it takes to find
 //! the next block. At 1/8 of a **progressive** file only the DC scans are decoded. The headers of AC scans
-//! are checked as always, their data is only passed over to the next marker: a cut file is still refused,
-//! damage within that data is not noticed.
+//! are checked as always, so that one that is missing is noticed; their data is only passed over to the next
+//! marker: a cut file is still refused, damage within that data is not noticed.
 //!
 //! Tolerated, since cameras and encoders do it and nothing of the picture is missing: bytes between segments
 //! that are no marker; a restart marker behind a scan; band and bits of a sequential scan's header that are
-//! not `0, 63, 0, 0`; progressive files that never send some AC coefficients, or not to their last bit.
+//! not `0, 63, 0, 0`.
 //!
 //! What a decoder can't know: bits that were changed into other valid ones.
 

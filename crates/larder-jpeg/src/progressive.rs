@@ -39,7 +39,8 @@ impl Coefficients {
     }
 }
 
-/// The bit that the scans so far went down to, for each coefficient of a component in zig-zag order.
+/// The bit that the scans so far went down to, for each coefficient of a component in zig-zag order; `None` for
+/// those that were not sent yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress([Option<u8>; 64]);
 
@@ -50,6 +51,11 @@ impl Progress {
 
     pub fn has_dc(&self) -> bool {
         self.0[0].is_some()
+    }
+
+    /// Whether all coefficients were sent down to their last bit.
+    pub fn is_complete(&self) -> bool {
+        self.0 == [Some(0); 64]
     }
 
     /// Notes a scan, if it follows from those before it.

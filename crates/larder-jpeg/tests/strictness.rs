@@ -175,6 +175,98 @@ fn a_component_without_a_scan_or_with_two_is_refused() {
     }
 }
 
+/// The progressive file of a picture up to its scans.
+fn before_the_scans(picture: &Picture, form: Form) -> Vec<u8> {
+    let whole = picture.write(form);
+    let start = Header::read(&whole).unwrap().first_scan_offset - 4;
+    whole[..start].to_vec()
+}
+
+/// Scans that send all coefficients of three components, in two steps of each kind.
+const PROGRESSION: [Scan; 15] = [
+    (&[0, 1, 2], (0, 0, 0, 1)),
+    (&[0], (1, 5, 0, 2)),
+    (&[1], (1, 63, 0, 1)),
+    (&[2], (1, 63, 0, 1)),
+    (&[0], (6, 63, 0, 2)),
+    (&[0], (1, 63, 2, 1)),
+    (&[0, 1, 2], (0, 0, 1, 0)),
+    (&[1], (1, 5, 1, 0)),
+    (&[1], (6, 9, 1, 0)),
+    (&[1], (10, 62, 1, 0)),
+    (&[1], (63, 63, 1, 0)),
+    (&[2], (1, 63, 1, 0)),
+    (&[0], (1, 5, 1, 0)),
+    (&[0], (6, 50, 1, 0)),
+    (&[0], (51, 63, 1, 0)),
+];
+
+#[test]
+fn a_progression_that_does_not_end_is_refused() {
+    let picture = picture();
+    let form = FORMS[2];
+    let start = before_the_scans(&picture, form);
+    let file = |left_out: Option<usize>| {
+        let mut file = start.clone();
+        for (number, &(group, scan)) in PROGRESSION.iter().enumerate() {
+            if left_out != Some(number) {
+                picture.write_scan(&mut file, group, scan, form);
+            }
+        }
+        file.extend([0xFF, 0xD9]);
+        file
+    };
+    let whole = file(None);
+    for scale in Scale::ALL {
+        assert_eq!(decode(&whole, &at(scale)), decode(&picture.write(form), &at(scale)));
+        for number in 0..PROGRESSION.len() {
+            let file = file(Some(number));
+            let error = decode(&file, &at(scale)).unwrap_err();
+            let Error::Corrupt { what, at } = error else { panic!("without scan {number}: {error}") };
+            // Each of the last nine ends the progression of some coefficients.
+            if number >= 6 {
+                assert_eq!(what, "the file ends before the last scan of a progression", "{number} {scale:?}");
+                assert_eq!(at.offset, file.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scan_whose_marker_is_damaged_is_missed() {
+    let file = picture().write(FORMS[2]);
+    let markers = (0..file.len() - 1).filter(|&at| file[at..].starts_with(&[0xFF, 0xDA]));
+    let mut count = 0;
+    for place in markers.flat_map(|at| [at, at + 1]) {
+        for bit in 0..8 {
+            let mut damaged = file.clone();
+            damaged[place] ^= 1 << bit;
+            for scale in Scale::ALL {
+                assert!(decode(&damaged, &at(scale)).is_err(), "bit {bit} of byte {place} at {scale:?}");
+            }
+            count += 1;
+        }
+    }
+    assert_eq!(count, 14 * 16, "scans, and bits of their markers");
+}
+
+#[test]
+fn a_scan_without_its_huffman_table_is_refused_at_every_scale() {
+    for form in FORMS {
+        let file = picture().write(form);
+        let table = (0..file.len()).find(|&at| file[at..].starts_with(&[0xFF, 0xC4]) && file[at + 4] == 0x10);
+        let mut damaged = file.clone();
+        damaged[table.unwrap() + 4] = 0x11;
+        for scale in Scale::ALL {
+            let error = decode(&damaged, &at(scale)).unwrap_err();
+            assert!(
+                matches!(error, Error::Corrupt { what: "a Huffman table is missing", .. }),
+                "{form:?} {scale:?}: {error}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_follows_soi_is_a_marker_and_no_reserved_one() {
     let file = picture().write(FORMS[0]);
