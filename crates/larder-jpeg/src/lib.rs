@@ -88,7 +88,8 @@
 //! ([`Unsupported`]).
 //!
 //! Samples are those of libjpeg-turbo with its default method (`islow`, and the reduced transforms of
-//! `jidctred` at 1/2, 1/4, 1/8), bit for bit. All components have the same scale.
+//! `jidctred` at 1/2, 1/4, 1/8), bit for bit: of damaged files too, as far as they are taken. All components have
+//! the same scale.
 //!
 //! # What strict means
 //!
@@ -96,7 +97,10 @@
 //!
 //! * A marker must follow SOI at once, and reserved ones (table B.1) may come nowhere.
 //! * All segments must be there, up to and with EOI. Bytes behind it are of no interest (MPF, motion photos).
-//! * Every code must exist, every coefficient lie in its band, and no MCU take bits beyond its segment.
+//! * Every code must exist and not be all ones, every coefficient lie in its band, and no MCU take bits beyond its
+//!   segment.
+//! * No coefficient may have more bits than 8-bit samples can give it (F.1.2), and no DC coefficient times its step
+//!   reach four times what they can: from there on decoders do not agree on what comes out.
 //! * Restart markers must come where the interval says, and in turn.
 //! * Behind the last MCU of a scan or restart interval only zero bytes may be left.
 //! * Components must each have their scans, once; progressive scans must follow from one another, until every

@@ -220,6 +220,8 @@ impl Band<'_> {
         }
     }
 
+    /// A code that does not come with its magnitude in one look-up.
+    ///
     /// The cursor comes and goes by value: a reference would keep it out of registers everywhere.
     #[inline(never)]
     fn long_symbol(&self, mut cursor: Cursor, entry: Entry) -> Result<(Cursor, Symbol), Damage> {
@@ -230,6 +232,7 @@ impl Band<'_> {
             (15, 0) => Symbol::Coefficient(15, 0),
             (0, 0) => Symbol::EndOfBand(1),
             (_, 0) => Symbol::EndOfBand((1 << run) + cursor.take(run)),
+            _ if category > self.table.category_max => return Err(Damage::TOO_MANY_BITS),
             _ => Symbol::Coefficient(run as usize, extend(cursor.take(category), category) as i16),
         };
         Ok((cursor, symbol))

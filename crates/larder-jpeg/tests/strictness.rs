@@ -285,3 +285,41 @@ fn what_follows_soi_is_a_marker_and_no_reserved_one() {
         assert_eq!(refused(3, marker), Some("a reserved marker"), "{marker:02x}");
     }
 }
+
+/// A picture of one component of 24x16 pixels, with one coefficient other than zero in its fifth block.
+fn with_one(place: usize, value: i16) -> Picture {
+    let mut picture = Picture::random(24, 16, &[(1, 1)], 1);
+    picture.components[0].blocks.fill([0; 64]);
+    picture.components[0].blocks[4][place] = value;
+    picture
+}
+
+#[test]
+fn coefficients_larger_than_those_of_8_bit_samples_are_refused() {
+    // The largest that are taken, and what is said of the next.
+    let dc = (0, 4_091 / writer::STEP(0), "a DC coefficient is larger than 8-bit samples make it");
+    let ac = (20, 1_023, "a coefficient has more bits than 8-bit samples give it");
+    for form in FORMS.into_iter().map(|form| Form { interleaved: false, ..form }) {
+        for scale in Scale::ALL {
+            for (place, largest, expected) in [dc, ac] {
+                for (value, is_taken) in
+                    [(largest, true), (largest + 1, false), (-largest, true), (-largest - 1, false)]
+                {
+                    let decoded = decode(&with_one(place, value).write(form), &at(scale));
+                    // The data of AC scans is passed over there.
+                    if is_taken || (place > 0 && form.progressive && scale == Scale::Eighth) {
+                        assert!(decoded.is_ok(), "{value} at {place}, {form:?} {scale:?}: {decoded:?}");
+                        continue;
+                    }
+                    let Err(Error::Corrupt { what, at }) = decoded else {
+                        panic!("{value} at {place}, {form:?} {scale:?}")
+                    };
+                    assert_eq!(what, expected, "{value} at {place}, {form:?} {scale:?}");
+                    if !(form.progressive && place == 0) {
+                        assert_eq!(at.mcu_row, Some(1), "{value} at {place}, {form:?} {scale:?}");
+                    }
+                }
+            }
+        }
+    }
+}
