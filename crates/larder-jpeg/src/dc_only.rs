@@ -25,6 +25,8 @@ pub(crate) struct DcOnly<'s> {
     pub uses: [usize; 4],
     /// For each of the scan's components, the quantisation step of its DC coefficients.
     pub steps: [i16; 4],
+    /// For each of the scan's components, the largest magnitude of a DC coefficient.
+    pub dc_limits: [u32; 4],
     pub predictions: [i32; 4],
     pub planes: &'s mut [Plane],
 }
@@ -43,6 +45,9 @@ impl McuDecoder for DcOnly<'_> {
             reader.cursor = cursor;
             let prediction = &mut self.predictions[block.slot];
             *prediction = prediction.wrapping_add(difference?);
+            if prediction.unsigned_abs() > self.dc_limits[block.slot] {
+                return Err(Damage::DC_TOO_LARGE);
+            }
             let sample = dc_sample(*prediction as i16, self.steps[block.slot]);
             if let Some((x, y)) = block.position(column, row) {
                 self.planes[block.component].set(x, y, sample);

@@ -87,8 +87,12 @@ impl<'d> Decoder<'d> {
                 _ => {}
             }
         }
+        let end = self.markers.position;
         if self.progress.iter().any(|progress| !progress.has_dc()) {
-            return Err(Error::corrupt("a component has no scan", self.markers.position));
+            return Err(Error::corrupt("a component has no scan", end));
+        }
+        if self.progress.iter().any(|progress| !progress.is_complete()) {
+            return Err(Error::corrupt("the file ends before the last scan of a progression", end));
         }
         if self.header.frame.progressive {
             self.transform()?;
@@ -106,6 +110,7 @@ impl<'d> Decoder<'d> {
         let progressive = self.header.frame.progressive;
         if progressive && self.options.scale == Scale::Eighth && scan.band.0 > 0 {
             // A block's one sample needs no AC coefficient.
+            defined(&self.huffman.ac, scan.components[0].ac_table).map_err(corrupt)?;
             self.scans += 1;
             return self.markers.skip_entropy_coded();
         }
@@ -153,7 +158,8 @@ impl<'d> Decoder<'d> {
 
     fn ac_scan(&mut self, scan: &ScanHeader, walk: &Walk<'_>) -> Result<usize, Error> {
         let only = scan.components[0];
-        let table = ac_table(&self.huffman, only.ac_table, Coding::ProgressiveAc);
+        let coding = Coding::ProgressiveAc { low: scan.low };
+        let table = ac_table(&self.huffman, only.ac_table, coding);
         walk.run(&mut Ac {
             table: table.map_err(|damage| walk.corrupt(damage))?,
             band: scan.band,
@@ -166,7 +172,7 @@ impl<'d> Decoder<'d> {
     }
 
     fn dc_scan(&mut self, scan: &ScanHeader, walk: &Walk<'_>) -> Result<usize, Error> {
-        let tables = scan.components.iter().map(|c| dc_table(&self.huffman, c.dc_table));
+        let tables = scan.components.iter().map(|c| dc_table(&self.huffman, c.dc_table, scan.low));
         walk.run(&mut DcFirst {
             blocks: &walk.layout.blocks,
             tables: tables.collect::<Result<_, _>>().map_err(|damage| walk.corrupt(damage))?,
@@ -179,7 +185,7 @@ impl<'d> Decoder<'d> {
     fn dc_only_scan(&mut self, scan: &ScanHeader, walk: &Walk<'_>) -> Result<usize, Error> {
         let (pairs, uses) = scan.table_pairs();
         let tables = pairs.into_iter().map(|(dc, ac)| {
-            let dc = dc_table(&self.huffman, dc)?;
+            let dc = dc_table(&self.huffman, dc, 0)?;
             Ok(DcOnlyTables { dc, ac: SkipTable::new(defined(&self.huffman.ac, ac)?) })
         });
         let mut steps = [1; 4];
@@ -191,6 +197,7 @@ impl<'d> Decoder<'d> {
             tables: tables.collect::<Result<_, _>>().map_err(|damage| walk.corrupt(damage))?,
             uses,
             steps,
+            dc_limits: self.dc_limits(scan),
             predictions: [0; 4],
             planes: &mut self.planes.planes,
         })
@@ -199,7 +206,7 @@ impl<'d> Decoder<'d> {
     fn sequential_scan(&mut self, scan: &ScanHeader, walk: &Walk<'_>) -> Result<usize, Error> {
         let (pairs, uses) = scan.table_pairs();
         let tables = pairs.into_iter().map(|(dc, ac)| {
-            let dc = dc_table(&self.huffman, dc)?;
+            let dc = dc_table(&self.huffman, dc, 0)?;
             Ok(BlockTables { dc, ac: ac_table(&self.huffman, ac, Coding::SequentialAc)? })
         });
         let end = walk.run(&mut Sequential {
@@ -207,11 +214,21 @@ impl<'d> Decoder<'d> {
             tables: tables.collect::<Result<_, _>>().map_err(|damage| walk.corrupt(damage))?,
             uses,
             predictions: [0; 4],
+            dc_limits: self.dc_limits(scan),
             reconstructor: &mut self.reconstructor,
             planes: &mut self.planes.planes,
         })?;
         self.reconstructor.flush(&mut self.planes.planes);
         Ok(end)
+    }
+
+    /// For each component of a scan, the largest magnitude of a DC coefficient.
+    fn dc_limits(&self, scan: &ScanHeader) -> [u32; 4] {
+        let mut limits = [0; 4];
+        for (limit, scanned) in limits.iter_mut().zip(&scan.components) {
+            *limit = self.latched[scanned.component].as_ref().map_or(0, quantisation::dc_limit);
+        }
+        limits
     }
 
     /// The quantisation table that a component's first scan finds is its table to the end.
@@ -229,18 +246,25 @@ impl<'d> Decoder<'d> {
     fn transform(&mut self) -> Result<(), Error> {
         for (component, plane) in self.planes.planes.iter_mut().enumerate() {
             let coefficients = &self.coefficients[component];
+            let dc_limit = self.latched[component].as_ref().map_or(0, quantisation::dc_limit);
             for y in 0..self.header.frame.blocks(component).1 {
                 if self.options.interrupt.is_some_and(|interrupt| interrupt()) {
                     return Err(Error::Interrupted(Location::at(self.markers.position)));
                 }
                 let row = coefficients.row(y);
+                let mut dc_max = 0;
                 if self.options.scale == Scale::Eighth {
                     let step = self.latched[component].map_or(1, |table| table[0]);
                     for (x, &coefficient) in row.iter().enumerate() {
                         plane.set(x, y, dc_sample(coefficient, step));
+                        dc_max = coefficient.unsigned_abs().max(dc_max);
                     }
                 } else {
-                    self.reconstructor.transform_row(row.as_chunks::<64>().0, component, y, plane);
+                    let blocks = row.as_chunks::<64>().0;
+                    dc_max = self.reconstructor.transform_row(blocks, component, y, plane);
+                }
+                if u32::from(dc_max) > dc_limit {
+                    return Err(Error::corrupt(Damage::DC_TOO_LARGE.0, self.markers.position));
                 }
             }
         }
@@ -252,8 +276,8 @@ fn defined(tables: &[Option<HuffmanTable>; 4], place: usize) -> Result<&HuffmanT
     tables[place].as_ref().ok_or(Damage("a Huffman table is missing"))
 }
 
-fn dc_table(tables: &HuffmanTables, place: usize) -> Result<ValueTable, Damage> {
-    Ok(ValueTable::new(defined(&tables.dc, place)?, Coding::Dc))
+fn dc_table(tables: &HuffmanTables, place: usize, low: u8) -> Result<ValueTable, Damage> {
+    Ok(ValueTable::new(defined(&tables.dc, place)?, Coding::Dc { low }))
 }
 
 fn ac_table(tables: &HuffmanTables, place: usize, coding: Coding) -> Result<ValueTable, Damage> {

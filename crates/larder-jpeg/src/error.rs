@@ -124,6 +124,8 @@ impl Damage {
     pub(crate) const NO_CODE: Self = Self("no Huffman code begins with these bits");
     pub(crate) const BEYOND_BAND: Self = Self("a coefficient lies beyond the end of its band");
     pub(crate) const NO_SYMBOL: Self = Self("a Huffman symbol has no meaning in this scan");
+    pub(crate) const TOO_MANY_BITS: Self = Self("a coefficient has more bits than 8-bit samples give it");
+    pub(crate) const DC_TOO_LARGE: Self = Self("a DC coefficient is larger than 8-bit samples make it");
 }
 
 #[cfg(test)]

@@ -34,7 +34,9 @@ impl HuffmanTable {
             table.offsets[length - 1] = place - code as i32;
             code += u32::from(counts[length - 1]);
             place += i32::from(counts[length - 1]);
-            if code > 1 << length {
+            // The code of all ones is none: its place is what longer ones begin with, and what fills the last
+            // byte (section K.2, figure K.3).
+            if code >= 1 << length {
                 return Err(Damage("a Huffman table has more codes than there can be"));
             }
             table.limits[length - 1] = code << (16 - length);
@@ -146,6 +148,7 @@ pub(crate) mod tests {
         let with = |head: u8, first: u8, symbols: &[u8]| [&[head, first], &[0; 15][..], symbols].concat();
         assert!(!read(&with(0, 1, &[7])));
         assert!(read(&with(0, 3, &[0, 1, 2])), "three codes of one bit");
+        assert!(read(&with(0, 2, &[0, 1])), "a code of all ones");
         assert!(read(&with(0, 1, &[])), "no symbols");
         assert!(read(&with(4, 1, &[0])), "place 4");
         assert!(read(&with(0x20, 1, &[0])), "class 2");

@@ -88,26 +88,33 @@
 //! ([`Unsupported`]).
 //!
 //! Samples are those of libjpeg-turbo with its default method (`islow`, and the reduced transforms of
-//! `jidctred` at 1/2, 1/4, 1/8), bit for bit. All components have the same scale.
+//! `jidctred` at 1/2, 1/4, 1/8), bit for bit: of damaged files too, as far as they are taken. All components have
+//! the same scale.
 //!
 //! # What strict means
 //!
 //! [`decode`] gives the whole picture or an [`Error`] that says where; nothing is filled with grey.
 //!
+//! * A marker must follow SOI at once, and reserved ones (table B.1) may come nowhere.
 //! * All segments must be there, up to and with EOI. Bytes behind it are of no interest (MPF, motion photos).
-//! * Every code must exist, every coefficient lie in its band, and no MCU take bits beyond its segment.
+//! * Every code must exist and not be all ones, every coefficient lie in its band, and no MCU take bits beyond its
+//!   segment.
+//! * No coefficient may have more bits than 8-bit samples can give it (F.1.2), and no DC coefficient times its step
+//!   reach four times what they can: from there on decoders do not agree on what comes out.
 //! * Restart markers must come where the interval says, and in turn.
 //! * Behind the last MCU of a scan or restart interval only zero bytes may be left.
-//! * Components must each have their scans, once; progressive scans must follow from one another.
+//! * Components must each have their scans, once; progressive scans must follow from one another, until every
+//!   coefficient of every component was sent to its last bit (G.1.1.1.2). A file whose last scans are missing looks
+//!   whole otherwise, and other decoders make up for them by smoothing.
 //!
 //! At 1/8 of a sequential file all of this holds too: AC coefficients are decoded as far as it takes to find
 //! the next block. At 1/8 of a **progressive** file only the DC scans are decoded. The headers of AC scans
-//! are checked as always, their data is only passed over to the next marker: a cut file is still refused,
-//! damage within that data is not noticed.
+//! are checked as always, so that one that is missing is noticed; their data is only passed over to the next
+//! marker: a cut file is still refused, damage within that data is not noticed.
 //!
 //! Tolerated, since cameras and encoders do it and nothing of the picture is missing: bytes between segments
 //! that are no marker; a restart marker behind a scan; band and bits of a sequential scan's header that are
-//! not `0, 63, 0, 0`; progressive files that never send some AC coefficients, or not to their last bit.
+//! not `0, 63, 0, 0`.
 //!
 //! What a decoder can't know: bits that were changed into other valid ones.
 

@@ -19,12 +19,26 @@ pub(crate) const END_OF_BLOCK: u32 = 64;
 /// A symbol's meaning in AC coding: `RRRRSSSS` (T.81, section F.1.2.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coding {
-    /// The symbol is the category of a difference.
-    Dc,
+    /// The symbol is the category of a difference, of values without their `low` lowest bits.
+    Dc { low: u8 },
     /// Run and category; 0 ends the block, 0xF0 is 16 zeros.
     SequentialAc,
-    /// Run and category; with category 0, runs to 14 end a number of blocks (section G.1.2.2).
-    ProgressiveAc,
+    /// Run and category, of values without their `low` lowest bits; with category 0, runs to 14 end a number of
+    /// blocks (section G.1.2.2).
+    ProgressiveAc { low: u8 },
+}
+
+impl Coding {
+    /// The largest category that 8-bit samples can give: coefficients have 10 bits and a sign, differences of
+    /// DC one more (tables F.1 and F.2). Tables may name larger ones, but only damage uses them.
+    fn category_max(self) -> u32 {
+        match self {
+            // Shifted to the right, a negative value remains one.
+            Self::Dc { low } => 11_u32.saturating_sub(low.into()).max(1),
+            Self::SequentialAc => 10,
+            Self::ProgressiveAc { low } => 10_u32.saturating_sub(low.into()),
+        }
+    }
 }
 
 /// What a look-up found: a coefficient, or else the code that its magnitude follows.
@@ -72,6 +86,8 @@ impl Entry {
 pub(crate) struct ValueTable {
     entries: Box<[Entry; 1 << VALUE_BITS]>,
     long: LongCodes,
+    /// The largest category that an entry holds whole, and that may follow a code of any other.
+    pub category_max: u32,
 }
 
 impl ValueTable {
@@ -84,7 +100,7 @@ impl ValueTable {
                 *entry = whole(code, coding, rest as u32, rest_bits).unwrap_or(Entry::code_only(code));
             }
         }
-        Self { entries, long: LongCodes::new(huffman) }
+        Self { entries, long: LongCodes::new(huffman), category_max: coding.category_max() }
     }
 
     /// The entry for the first of `bits`.
@@ -147,16 +163,16 @@ impl LongCodes {
 /// The entry for `code` followed by `rest`, if that holds its whole magnitude.
 fn whole(code: Code, coding: Coding, rest: u32, rest_bits: u32) -> Option<Entry> {
     let (run, category) = match coding {
-        Coding::Dc => (0, u32::from(code.symbol)),
+        Coding::Dc { .. } => (0, u32::from(code.symbol)),
         _ => (u32::from(code.symbol >> 4), u32::from(code.symbol & 15)),
     };
     match (coding, run, category) {
-        (Coding::Dc, _, 0) => Some(Entry::whole(code.length, 0, 0)),
+        (Coding::Dc { .. }, _, 0) => Some(Entry::whole(code.length, 0, 0)),
         (_, 0, 0) => Some(Entry::whole(code.length, END_OF_BLOCK, 0)),
         // Sixteen zeros are fifteen and a value of zero.
         (_, 15, 0) => Some(Entry::whole(code.length, 15, 0)),
         (_, _, 0) => None,
-        _ if category > rest_bits => None,
+        _ if category > rest_bits.min(coding.category_max()) => None,
         _ => {
             let value = extend(rest >> (rest_bits - category), category);
             Some(Entry::whole(code.length + category, run, value as i16))
@@ -220,7 +236,8 @@ impl SkipTable {
         let mut steps = vec![Step::default(); 1 << SKIP_BITS];
         for code in huffman.codes().take_while(|code| code.length <= SKIP_BITS) {
             let (run, category) = (u32::from(code.symbol >> 4), u32::from(code.symbol & 15));
-            if category == 0 && (1..=14).contains(&run) {
+            let has_no_meaning = category == 0 && (1..=14).contains(&run);
+            if has_no_meaning || category > Coding::SequentialAc.category_max() {
                 continue;
             }
             let ends_block = code.symbol == 0;
@@ -307,10 +324,25 @@ mod tests {
     #[test]
     fn only_progressive_coding_has_runs_of_ended_blocks() {
         let huffman = table(&[&[0x20]]);
-        for coding in [Coding::SequentialAc, Coding::ProgressiveAc] {
+        for coding in [Coding::SequentialAc, Coding::ProgressiveAc { low: 0 }] {
             assert_eq!(ValueTable::new(&huffman, coding).get(0).length(), 0);
         }
         assert_eq!(SkipTable::new(&huffman).get(0).length(), 0);
+    }
+
+    #[test]
+    fn categories_beyond_those_of_8_bits_are_not_held() {
+        let limit = |coding| {
+            let holds = |category: &u8| {
+                whole(Code { length: 1, bits: 0, symbol: *category }, coding, 0, 16).is_some()
+            };
+            (1..=15).take_while(holds).last().unwrap_or(0)
+        };
+        assert_eq!(limit(Coding::SequentialAc), 10);
+        assert_eq!([0, 3, 10, 13].map(|low| limit(Coding::ProgressiveAc { low })), [10, 7, 0, 0]);
+        assert_eq!([0, 3, 10, 13].map(|low| limit(Coding::Dc { low })), [11, 8, 1, 1]);
+        assert_eq!(SkipTable::new(&table(&[&[0x0A]])).get(0).places(), 1);
+        assert_eq!(SkipTable::new(&table(&[&[0x0B]])).get(0).length(), 0);
     }
 
     #[test]

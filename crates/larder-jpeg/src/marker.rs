@@ -21,6 +21,10 @@ pub(crate) const EXP: u8 = 0xDF;
 pub(crate) const APP0: u8 = 0xE0;
 pub(crate) const APP15: u8 = 0xEF;
 const TEM: u8 = 0x01;
+const RES0: u8 = 0x02;
+const RES189: u8 = 0xBF;
+const JPG0: u8 = 0xF0;
+const JPG13: u8 = 0xFD;
 
 /// A marker and what belongs to it.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +45,19 @@ pub(crate) struct Markers<'a> {
 }
 
 impl<'a> Markers<'a> {
-    /// Behind the SOI that every file begins with.
+    /// Behind the SOI that every file begins with, and that the next marker follows at once: what else begins
+    /// with these two bytes, or has a damaged third one, is no JPEG to whoever looks at the first bytes.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        if bytes.starts_with(&[0xFF, SOI]) { Ok(Self { bytes, position: 2 }) } else { Err(Error::NotJpeg) }
+        match bytes {
+            [0xFF, SOI] | [0xFF, SOI, 0xFF, ..] => Ok(Self { bytes, position: 2 }),
+            [0xFF, SOI, ..] => Err(Error::corrupt("no marker follows SOI", 2)),
+            _ => Err(Error::NotJpeg),
+        }
     }
 
     /// The next segment. Bytes between segments that are no marker are skipped, as every decoder does, and
-    /// so are restart markers, which some encoders write behind the last MCU too.
+    /// so are restart markers, which some encoders write behind the last MCU too. Reserved markers (table B.1)
+    /// are damage: no encoder writes them, and what an extension would mean by them is not known.
     pub fn next_segment(&mut self) -> Result<Segment<'a>, Error> {
         loop {
             let marker = self.next_marker()?;
@@ -56,6 +66,9 @@ impl<'a> Markers<'a> {
                 0x00 | TEM | RST0..=RST7 => {}
                 EOI => return Ok(Segment { marker, offset, content: &[] }),
                 SOI => return Err(Error::corrupt("a second SOI", offset)),
+                RES0..=RES189 | JPG | JPG0..=JPG13 => {
+                    return Err(Error::corrupt("a reserved marker", offset));
+                }
                 _ => {
                     let length = self.bytes.get(offset..).and_then(|rest| rest.first_chunk());
                     let length = usize::from(u16::from_be_bytes(*length.ok_or_else(|| self.cut())?));
@@ -129,12 +142,33 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_follows_soi_at_once() {
+        assert!(Markers::new(&[0xFF, SOI]).is_ok());
+        let error = Markers::new(&[0xFF, SOI, 0xFE, APP0]).unwrap_err();
+        assert_eq!(error, Error::corrupt("no marker follows SOI", 2));
+        assert_eq!(Markers::new(&[0xFF, EOI, 0xFF]).unwrap_err(), Error::NotJpeg);
+    }
+
+    #[test]
+    fn reserved_markers_are_damage() {
+        for marker in 0..=0xFF {
+            let bytes = [0xFF, SOI, 0xFF, marker, 0, 2, 0xFF, EOI];
+            let is_reserved = matches!(marker, 0x02..=0xBF | 0xC8 | 0xF0..=0xFD);
+            let found = Markers::new(&bytes).unwrap().next_segment();
+            let refused =
+                matches!(found, Err(Error::Corrupt { what: "a reserved marker", at }) if at.offset == 4);
+            assert_eq!(refused, is_reserved, "{marker:02x}: {found:?}");
+        }
+    }
+
+    #[test]
     fn entropy_coded_data_ends_at_the_first_marker_that_is_no_restart() {
         for length in 0..70 {
-            let mut bytes = vec![0xFF, SOI];
+            let mut bytes = vec![0xFF, SOI, 0xFF];
             bytes.extend(std::iter::repeat_n(0x55, length));
             bytes.extend([0xFF, 0x00, 0xFF, RST7, 1, 0xFF, 0xFF, EOI]);
             let mut markers = Markers::new(&bytes).unwrap();
+            markers.position = 3;
             markers.skip_entropy_coded().unwrap();
             assert_eq!(&bytes[markers.position..], [0xFF, EOI]);
         }

@@ -39,7 +39,8 @@ impl Coefficients {
     }
 }
 
-/// The bit that the scans so far went down to, for each coefficient of a component in zig-zag order.
+/// The bit that the scans so far went down to, for each coefficient of a component in zig-zag order; `None` for
+/// those that were not sent yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress([Option<u8>; 64]);
 
@@ -50,6 +51,11 @@ impl Progress {
 
     pub fn has_dc(&self) -> bool {
         self.0[0].is_some()
+    }
+
+    /// Whether all coefficients were sent down to their last bit.
+    pub fn is_complete(&self) -> bool {
+        self.0 == [Some(0); 64]
     }
 
     /// Notes a scan, if it follows from those before it.
@@ -214,6 +220,8 @@ impl Band<'_> {
         }
     }
 
+    /// A code that does not come with its magnitude in one look-up.
+    ///
     /// The cursor comes and goes by value: a reference would keep it out of registers everywhere.
     #[inline(never)]
     fn long_symbol(&self, mut cursor: Cursor, entry: Entry) -> Result<(Cursor, Symbol), Damage> {
@@ -224,6 +232,7 @@ impl Band<'_> {
             (15, 0) => Symbol::Coefficient(15, 0),
             (0, 0) => Symbol::EndOfBand(1),
             (_, 0) => Symbol::EndOfBand((1 << run) + cursor.take(run)),
+            _ if category > self.table.category_max => return Err(Damage::TOO_MANY_BITS),
             _ => Symbol::Coefficient(run as usize, extend(cursor.take(category), category) as i16),
         };
         Ok((cursor, symbol))

@@ -17,6 +17,17 @@ pub(crate) type QuantisationTable = [i16; 64];
 /// The four places for tables.
 pub(crate) type QuantisationTables = [Option<QuantisationTable>; 4];
 
+/// The largest DC coefficient times its step that is taken. From samples of 8 bits come at most 1,024, of which
+/// rounding to a multiple of the step makes at most 2,048. Less than twice that is left to encoders that round
+/// otherwise, and is also where the transforms of all sizes still agree on what lies far beyond white: from 4,092
+/// on, libjpeg's at 1/8 turns it into black.
+pub(crate) const DC_MAX: i16 = 4_091;
+
+/// The largest magnitude of a DC coefficient with this table.
+pub(crate) fn dc_limit(table: &QuantisationTable) -> u32 {
+    u32::from(DC_MAX.unsigned_abs()) / u32::from(table[0] as u16)
+}
+
 /// Puts the tables of a DQT segment into their places.
 pub(crate) fn read_tables(segment: &Segment<'_>, tables: &mut QuantisationTables) -> Result<(), Error> {
     let corrupt = |what| Error::corrupt(what, segment.offset);

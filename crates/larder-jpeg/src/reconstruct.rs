@@ -88,13 +88,15 @@ impl Reconstructor {
         self.targets.clear();
     }
 
-    /// Transforms a row of blocks of one component.
-    pub fn transform_row(&self, blocks: &[[i16; 64]], component: usize, y: usize, plane: &mut Plane) {
+    /// Transforms a row of blocks of one component, and gives the largest magnitude of their DC coefficients.
+    pub fn transform_row(&self, blocks: &[[i16; 64]], component: usize, y: usize, plane: &mut Plane) -> u16 {
+        let mut dc_max = 0;
         let table = &self.tables[component];
         let mut samples = [[0; 64]; 2];
         let (pairs, rest) = blocks.as_chunks::<2>();
         for (index, pair) in pairs.iter().enumerate() {
             let x = 2 * index;
+            dc_max = dc_max.max(pair[0][0].unsigned_abs()).max(pair[1][0].unsigned_abs());
             if pair.iter().all(is_flat) {
                 for (offset, block) in pair.iter().enumerate() {
                     fill(plane, self.scale, (x + offset, y), dc_sample(block[0], table[0]));
@@ -106,9 +108,11 @@ impl Reconstructor {
             store(plane, self.scale, (x + 1, y), &samples[1]);
         }
         if let [block] = rest {
+            dc_max = dc_max.max(block[0].unsigned_abs());
             (self.inverse)([block; 2], [table; 2], &mut samples);
             store(plane, self.scale, (blocks.len() - 1, y), &samples[0]);
         }
+        dc_max
     }
 }
 
@@ -163,15 +167,16 @@ fn store_rows<const SIDE: usize>(plane: &mut Plane, (x, y): (usize, usize), samp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantisation::DC_MAX;
 
     #[test]
     fn a_flat_block_is_what_the_whole_transform_makes_of_it() {
         let mut samples = [[0; 64]; 2];
         for scale in Scale::ALL {
             let inverse = Kernels::scalar().inverse(scale);
-            for coefficient in (-32_768..=32_767).step_by(7) {
+            for coefficient in -DC_MAX..=DC_MAX {
                 let mut block = [0; 64];
-                block[0] = coefficient as i16;
+                block[0] = coefficient;
                 inverse([&block; 2], [&[1; 64]; 2], &mut samples);
                 let expected = [dc_sample(block[0], 1); 64];
                 let count = scale.block_side().pow(2);

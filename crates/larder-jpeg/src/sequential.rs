@@ -22,6 +22,8 @@ pub(crate) struct Sequential<'s> {
     /// For each of the scan's components, which of the tables.
     pub uses: [usize; 4],
     pub predictions: [i32; 4],
+    /// For each of the scan's components, the largest magnitude of a DC coefficient.
+    pub dc_limits: [u32; 4],
     pub reconstructor: &'s mut Reconstructor,
     pub planes: &'s mut [Plane],
 }
@@ -40,6 +42,9 @@ impl McuDecoder for Sequential<'_> {
             let mut cursor = reader.cursor;
             let last = read_block(&mut cursor, &reader.window, tables, prediction, coefficients);
             reader.cursor = cursor;
+            if prediction.unsigned_abs() > self.dc_limits[block.slot] {
+                return Err(Damage::DC_TOO_LARGE);
+            }
             self.reconstructor.push(block.component, block.position(column, row), last?);
         }
         Ok(())
@@ -111,7 +116,11 @@ pub(crate) fn read_difference(cursor: &mut Cursor, table: &ValueTable) -> Result
     }
     let (length, category) = table.code(entry, cursor.peek()).ok_or(Damage::NO_CODE)?;
     cursor.consume(length);
-    Ok(if category == 0 { 0 } else { extend(cursor.take(category.into()), category.into()) })
+    match u32::from(category) {
+        0 => Ok(0),
+        category if category > table.category_max => Err(Damage::TOO_MANY_BITS),
+        category => Ok(extend(cursor.take(category), category)),
+    }
 }
 
 /// Run and value of a coefficient of which `entry` does not hold the whole; 31 bits are ready.
@@ -127,6 +136,7 @@ pub(crate) fn read_long_coefficient(
         (0, 0) => Ok((END_OF_BLOCK as usize, 0)),
         (15, 0) => Ok((15, 0)),
         (_, 0) => Err(Damage::NO_SYMBOL),
+        (_, category) if category > table.category_max => Err(Damage::TOO_MANY_BITS),
         (run, category) => Ok((run, extend(cursor.take(category), category) as i16)),
     }
 }

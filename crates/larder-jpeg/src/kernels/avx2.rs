@@ -65,15 +65,55 @@ pub(super) fn sub(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
     [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])]
 }
 
-/// Divided by 2^SHIFT, rounded, and back in 16 bits.
+/// Divided by 2^SHIFT and rounded.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn rounded<const SHIFT: i32>(value: __m256i) -> __m256i {
+    _mm256_srai_epi32::<SHIFT>(_mm256_add_epi32(value, _mm256_set1_epi32(1 << (SHIFT - 1))))
+}
+
+/// The same, and back in 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn descale<const SHIFT: i32>(value: [__m256i; 2]) -> __m256i {
-    let half = _mm256_set1_epi32(1 << (SHIFT - 1));
-    _mm256_packs_epi32(
-        _mm256_srai_epi32::<SHIFT>(_mm256_add_epi32(value[0], half)),
-        _mm256_srai_epi32::<SHIFT>(_mm256_add_epi32(value[1], half)),
-    )
+    _mm256_packs_epi32(rounded::<SHIFT>(value[0]), rounded::<SHIFT>(value[1]))
+}
+
+/// The first row of two blocks, dequantised. Where it is the only one of its block, libjpeg-turbo only shifts it
+/// in the first pass, by two bits within its 16; it must hold no more than the other 14 then (see
+/// [`alone`](super::alone)).
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn top_row(
+    blocks: [&[i16; 64]; 2],
+    tables: [&[i16; 64]; 2],
+    is_alone: fn(&[i16; 64]) -> bool,
+) -> __m256i {
+    let top = row(blocks, tables, 0);
+    let wrapped = wrapped(top);
+    let difference = _mm256_xor_si256(top, wrapped);
+    if _mm256_testz_si256(difference, difference) == 1 {
+        return top;
+    }
+    wrap_alone(top, blocks, is_alone)
+}
+
+/// The lowest 14 bits with their sign.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn wrapped(row: __m256i) -> __m256i {
+    const BITS: i32 = super::PASS1_BITS as i32;
+    _mm256_srai_epi16::<BITS>(_mm256_slli_epi16::<BITS>(row))
+}
+
+/// Only damaged files come here.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn wrap_alone(top: __m256i, blocks: [&[i16; 64]; 2], is_alone: fn(&[i16; 64]) -> bool) -> __m256i {
+    let [first, second] = blocks.map(|block| -i64::from(is_alone(block)));
+    let mask = _mm256_setr_epi64x(first, first, second, second);
+    _mm256_blendv_epi8(top, wrapped(top), mask)
 }
 
 /// Samples of values around zero, in 8 bits.

@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{add, descale, products, row, samples as to_samples, scaled, sub};
+use super::CONST_BITS;
+use super::avx2::{add, descale, products, rounded, row, samples as to_samples, scaled, sub};
 use super::inverse2::*;
 
 /// Must only be called where AVX2 was detected.
@@ -21,7 +22,8 @@ fn transform(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2], samples: &mut [[u
         products(row(blocks, tables, 7), row(blocks, tables, 5), -FIX_0_720, FIX_0_850),
         products(row(blocks, tables, 3), row(blocks, tables, 1), -FIX_1_272, FIX_3_624),
     );
-    let (upper, lower) = (descale::<SHIFT1>(add(even, odd)), descale::<SHIFT1>(sub(even, odd)));
+    let sums = [add(even, odd), sub(even, odd)];
+    let [upper, lower] = sums.map(|sums| descale::<SHIFT1>(sums));
 
     // Along the rows: the products of the odd columns, and their sum in the first two places of a half.
     let (low, high) = (-FIX_1_272 << 16, -FIX_0_720 << 16);
@@ -37,8 +39,8 @@ fn transform(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2], samples: &mut [[u
     );
     let partial = _mm256_hadd_epi32(_mm256_madd_epi16(upper, factors), _mm256_madd_epi16(lower, factors));
     let odd = _mm256_hadd_epi32(partial, partial);
-    let first = _mm256_unpacklo_epi16(upper, lower);
-    let even = _mm256_srai_epi32::<1>(_mm256_unpacklo_epi16(_mm256_setzero_si256(), first));
+    let [upper, lower] = sums.map(|sums| rounded::<SHIFT1>(sums[0]));
+    let even = _mm256_slli_epi32::<{ CONST_BITS as i32 + 2 }>(_mm256_unpacklo_epi32(upper, lower));
     let columns = descale::<SHIFT2>([_mm256_add_epi32(even, odd), _mm256_sub_epi32(even, odd)]);
     // Left upper and lower, two others, right upper and lower, two others.
     let bytes = to_samples(columns, columns);

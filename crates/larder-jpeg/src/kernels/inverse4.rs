@@ -1,7 +1,7 @@
 //! Inverse transform to 4x4 samples, sample for sample as libjpeg's (`jidctred`): the lowest four
 //! frequencies in each direction decide, the higher ones fold in.
 
-use super::{CONST_BITS, PASS1_BITS, descale, sample};
+use super::{CONST_BITS, PASS1_BITS, alone, descale, sample};
 
 /// Multiples of 2^-13.
 pub(super) const FIX_0_211: i32 = 1730;
@@ -26,8 +26,13 @@ pub(super) fn pair(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2], samples: &m
 
 fn one(block: &[i16; 64], table: &[i16; 64], samples: &mut [u8; 64]) {
     let mut between = [[0; 8]; 4];
+    let has_only_top_row = has_only_top_row(block);
     for x in [0, 1, 2, 3, 5, 6, 7] {
         let column = std::array::from_fn(|y| block[8 * y + x].wrapping_mul(table[8 * y + x]));
+        if has_only_top_row {
+            between.iter_mut().for_each(|row| row[x] = alone(column[0]));
+            continue;
+        }
         for (row, value) in between.iter_mut().zip(pass(column)) {
             row[x] = descale(value, PASS1_SHIFT);
         }
@@ -35,6 +40,13 @@ fn one(block: &[i16; 64], table: &[i16; 64], samples: &mut [u8; 64]) {
     for (row, samples) in between.iter().zip(samples.as_chunks_mut::<4>().0) {
         *samples = pass(*row).map(|value| sample(descale(value, PASS2_SHIFT)));
     }
+}
+
+/// Whether the rows of coefficients below the first that have a part are all zeros.
+#[inline(always)]
+pub(super) fn has_only_top_row(block: &[i16; 64]) -> bool {
+    let (rows, _) = block.as_chunks::<8>();
+    [1, 2, 3, 5, 6, 7].iter().flat_map(|&y| rows[y]).fold(0, |any, coefficient| any | coefficient) == 0
 }
 
 /// One dimension; the fifth input has no part. Sums wrap at 32 bits, as in vector registers, which does not

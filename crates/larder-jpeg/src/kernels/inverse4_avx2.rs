@@ -3,7 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{add, constants, descale, products, row, samples as to_samples, scaled, store_16, sub};
+use super::avx2::{
+    add, constants, descale, products, row, samples as to_samples, scaled, store_16, sub, top_row,
+};
 use super::inverse4::*;
 
 /// Must only be called where AVX2 was detected.
@@ -51,7 +53,7 @@ fn transform(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2], samples: &mut [[u
 #[target_feature(enable = "avx2")]
 fn columns_pass(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2]) -> [__m256i; 4] {
     const SHIFT: i32 = PASS1_SHIFT as i32;
-    let even0 = scaled::<2>(row(blocks, tables, 0));
+    let even0 = scaled::<2>(top_row(blocks, tables, has_only_top_row));
     let even2 = products(row(blocks, tables, 2), row(blocks, tables, 6), FIX_1_847, -FIX_0_765);
     let (outer, inner) = (add(even0, even2), sub(even0, even2));
     let (z7, z5) = (row(blocks, tables, 7), row(blocks, tables, 5));

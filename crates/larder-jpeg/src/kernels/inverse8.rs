@@ -1,7 +1,7 @@
 //! Inverse transform to 8x8 samples: the accurate integer method of libjpeg ("islow", after Loeffler,
 //! Ligtenberg and Moschytz, ICASSP 1989), sample for sample.
 
-use super::{CONST_BITS, PASS1_BITS, descale, sample};
+use super::{CONST_BITS, PASS1_BITS, alone, descale, sample};
 
 /// Multiples of 2^-13.
 pub(super) const FIX_0_298: i32 = 2446;
@@ -31,8 +31,13 @@ pub(super) fn pair(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2], samples: &m
 
 fn one(block: &[i16; 64], table: &[i16; 64], samples: &mut [u8; 64]) {
     let mut between = [0; 64];
+    let has_only_top_row = has_only_top_row(block);
     for x in 0..8 {
         let column = std::array::from_fn(|y| block[8 * y + x].wrapping_mul(table[8 * y + x]));
+        if has_only_top_row {
+            between.as_chunks_mut::<8>().0.iter_mut().for_each(|row| row[x] = alone(column[0]));
+            continue;
+        }
         for (y, value) in pass(column).into_iter().enumerate() {
             between[8 * y + x] = descale(value, PASS1_SHIFT);
         }
@@ -40,6 +45,12 @@ fn one(block: &[i16; 64], table: &[i16; 64], samples: &mut [u8; 64]) {
     for (row, samples) in between.as_chunks::<8>().0.iter().zip(samples.as_chunks_mut::<8>().0) {
         *samples = pass(*row).map(|value| sample(descale(value, PASS2_SHIFT)));
     }
+}
+
+/// Whether the rows of coefficients below the first are all zeros.
+#[inline(always)]
+pub(super) fn has_only_top_row(block: &[i16; 64]) -> bool {
+    block[8..].iter().fold(0, |any, &coefficient| any | coefficient) == 0
 }
 
 /// One dimension. Sums of two inputs wrap at 16 bits and sums of products at 32, as in vector registers;

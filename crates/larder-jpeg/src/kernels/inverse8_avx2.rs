@@ -3,7 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{add, descale, products, row, samples as to_samples, scaled, store_16, sub, transpose};
+use super::avx2::{
+    add, descale, products, row, samples as to_samples, scaled, store_16, sub, top_row, transpose,
+};
 use super::inverse8::*;
 
 /// Must only be called where AVX2 was detected.
@@ -14,8 +16,8 @@ pub(super) fn pair(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2], samples: &m
 
 #[target_feature(enable = "avx2")]
 fn transform(blocks: [&[i16; 64]; 2], tables: [&[i16; 64]; 2], samples: &mut [[u8; 64]; 2]) {
-    let mut rows = [_mm256_setzero_si256(); 8];
-    for (y, value) in rows.iter_mut().enumerate() {
+    let mut rows = [top_row(blocks, tables, has_only_top_row); 8];
+    for (y, value) in rows.iter_mut().enumerate().skip(1) {
         *value = row(blocks, tables, y);
     }
     let rows = transpose(pass::<{ PASS1_SHIFT as i32 }>(rows));

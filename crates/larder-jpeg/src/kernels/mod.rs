@@ -110,10 +110,24 @@ const CONST_BITS: u32 = 13;
 /// Fractional bits that are kept between the two passes.
 const PASS1_BITS: u32 = 2;
 
-/// `value` divided by a power of two, rounded to nearest, within 16 bits as packing instructions have it.
+/// `value` divided by a power of two, rounded to nearest.
+#[inline(always)]
+fn rounded(value: i32, bits: u32) -> i32 {
+    value.wrapping_add(1 << (bits - 1)) >> bits
+}
+
+/// The same within 16 bits, as packing instructions have it.
 #[inline(always)]
 fn descale(value: i32, bits: u32) -> i16 {
-    (value.wrapping_add(1 << (bits - 1)) >> bits).clamp(i16::MIN.into(), i16::MAX.into()) as i16
+    rounded(value, bits).clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}
+
+/// What the first pass makes of a coefficient that is alone in its column, where that holds for all columns.
+/// libjpeg-turbo shifts instead of multiplying and dividing then, and only then this wraps at 16 bits: from
+/// 8,192 on, which only damaged files reach.
+#[inline(always)]
+fn alone(coefficient: i16) -> i16 {
+    coefficient << PASS1_BITS
 }
 
 /// A sample of a value around zero.
@@ -137,9 +151,11 @@ mod tests {
             self.0
         }
 
-        /// Coefficients that grow rarer with their frequency, or wild ones.
+        /// Coefficients that grow rarer with their frequency, or wild ones, some of them in the first row only.
         fn block(&mut self, wild: bool) -> [i16; 64] {
+            let end = if wild && self.next().is_multiple_of(4) { 8 } else { 64 };
             std::array::from_fn(|index| match (wild, self.next()) {
+                _ if index >= end => 0,
                 (true, bits) if bits.is_multiple_of(5) => {
                     [i16::MIN, i16::MAX, -1, 1, 1024][bits as usize / 5 % 5]
                 }
@@ -166,6 +182,30 @@ mod tests {
                     assert_eq!(expected[..count], found[..count], "round {round} at {scale:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn coefficients_far_too_large_wrap_as_those_of_libjpeg_turbo() {
+        // Samples that libjpeg-turbo 3.2 makes of these, with AVX2. Coefficients by their places row by row.
+        let block = |coefficients: &[(usize, i16)]| {
+            let mut block = [0; 64];
+            coefficients.iter().for_each(|&(place, value)| block[place] = value);
+            block
+        };
+        let top_row = (block(&[(0, 10), (1, 1_000), (2, -300)]), [10; 64]);
+        let column = (block(&[(0, 3), (8, 600)]), [40; 64]);
+        for kernels in [Kernels::scalar(), Kernels::detect()] {
+            let samples = |(block, table): &([i16; 64], [i16; 64]), scale| {
+                let mut samples = [[0; 64]; 2];
+                kernels.inverse(scale)([block; 2], [table; 2], &mut samples);
+                samples[0]
+            };
+            let full = samples(&top_row, Scale::Full);
+            assert!(full.as_chunks::<8>().0.iter().all(|row| *row == [0, 0, 0, 255, 255, 255, 255, 255]));
+            assert_eq!(samples(&top_row, Scale::Half)[..16], [0, 63, 255, 255].repeat(4));
+            assert_eq!(samples(&top_row, Scale::Quarter)[..4], [255, 0].repeat(2));
+            assert_eq!(samples(&column, Scale::Quarter)[..4], [0, 0, 255, 255]);
         }
     }
 

@@ -8,13 +8,15 @@
 
 Needs Pillow and numpy; reads every *.jpg of the folders and the pages of every *.cbz, and writes files of
 every size and sampling by itself. With TURBOJPEG=/path/to/libturbojpeg.so.0 all planes are compared at all
-scales; without it, luma at all scales. RGB is compared at full scale.
+scales; without it, luma at all scales. RGB is compared at full scale. Where sums overflow, libjpeg-turbo is as it is on
+x86-64: its plain C gives other samples there.
 
-With --damaged, small files of every kind are cut behind each byte, and a bit of each byte is flipped: a cut file has
-to be refused, and a flipped one to be refused or to give the pixels that libjpeg-turbo gives.
+With --damaged, small files of every kind are damaged in every place (see DAMAGE): each is refused or gives, at every
+scale, the samples that libjpeg-turbo gives. With TURBOJPEG there are more kinds. Takes some minutes.
 """
 import ctypes
 import io
+import multiprocessing
 import os
 import pathlib
 import subprocess
@@ -23,9 +25,11 @@ import tempfile
 import zipfile
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 Image.MAX_IMAGE_PIXELS = None
+
+SIDES = (1, 2, 4, 8)
 
 
 class Turbo:
@@ -79,24 +83,45 @@ class Turbo:
         return ctypes.string_at(out, size.value)
 
 
-def dump(program, path, side, *more):
-    """Header line and samples, or None if the file was refused."""
-    run = subprocess.run([program, path, str(side), *more], capture_output=True)
-    if run.returncode:
-        return None, run.stderr.decode().strip()
-    line, _, samples = run.stdout.partition(b"\n")
-    return line.decode().split(), np.frombuffer(samples, np.uint8)
+class Ours:
+    """This crate, by the example `dump`."""
+
+    def __init__(self, program):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.file = tempfile.NamedTemporaryFile(suffix=".jpg")
+
+    def decode(self, data, *wanted):
+        """For each wanted thing, the words of its line and its samples, or None and why the file was refused."""
+        pathlib.Path(self.file.name).write_bytes(data)
+        self.process.stdin.write(f"{','.join(map(str, wanted))} {self.file.name}\n".encode())
+        self.process.stdin.flush()
+        return [self.answer() for _ in wanted]
+
+    def close(self):
+        self.process.communicate()
+        self.file.close()
+
+    def answer(self):
+        line = self.process.stdout.readline().decode()
+        # A panic is no refusal.
+        assert line, f"ended with {self.process.wait()}"
+        first, _, words = line.strip().partition(" ")
+        if first == "refused":
+            return None, words
+        return words.split(), np.frombuffer(self.process.stdout.read(int(first)), np.uint8)
 
 
-def our_planes(program, path, side):
-    head, samples = dump(program, path, side)
-    if head is None:
-        return None, samples
-    sizes, planes, start = list(map(int, head[1:])), [], 0
+def as_planes(words, samples):
+    sizes, planes, start = list(map(int, words[3:])), [], 0
     for width, height in zip(sizes[::2], sizes[1::2]):
         planes.append(samples[start:start + width * height].reshape(height, width))
         start += width * height
-    return head[0], planes
+    return planes
+
+
+def as_pixels(words, samples):
+    channels, width, height = map(int, words)
+    return samples.reshape((height, width, channels) if channels > 1 else (height, width))
 
 
 def luma(data, side):
@@ -119,31 +144,29 @@ def difference(ours, theirs):
     return f"{worst} at most, {(ours != theirs).mean():.2%} of samples" if worst else None
 
 
-def compare(program, turbo, name, data, path):
+def compare(ours, turbo, data):
     """Differences, in words."""
     found, compared = [], 0
-    for side in (1, 2, 4, 8):
-        model, ours = our_planes(program, path, side)
-        if model is None:
-            return [f"{side}/8 refused: {ours}"], compared
+    *scales, rgb = ours.decode(data, *SIDES, "rgb")
+    for side, (words, samples) in zip(SIDES, scales):
+        if words is None:
+            return [f"{side}/8 refused: {samples}"], compared
+        model, planes = words[0], as_planes(words, samples)
         theirs = turbo and turbo.planes(data, side)
         if not theirs and model in ("YCbCr", "Grey"):
             plane = luma(data, side)
             theirs = [plane] if plane is not None else []
         for index, plane in enumerate(theirs or []):
             # The planar interface pads planes to whole sampling units.
-            plane = plane[:ours[index].shape[0], :ours[index].shape[1]]
+            plane = plane[:planes[index].shape[0], :planes[index].shape[1]]
             compared += 1
-            if wrong := difference(ours[index], plane):
+            if wrong := difference(planes[index], plane):
                 found.append(f"{side}/8 plane {index}: {wrong}")
-    head, samples = dump(program, path, 8, "rgb")
-    if head is not None:
-        channels, width, height = map(int, head)
+    if rgb[0] is not None:
         with Image.open(io.BytesIO(data)) as image:
             theirs = np.asarray(image)
-        ours = samples.reshape((height, width, channels) if channels > 1 else (height, width))
         compared += 1
-        if wrong := difference(ours, theirs):
+        if wrong := difference(as_pixels(*rgb), theirs):
             found.append(f"rgb: {wrong}")
     return found, compared
 
@@ -177,6 +200,67 @@ def written(turbo):
                         yield f"{width}x{height} {sampling} q{quality} flags {flags}", data
 
 
+def wild():
+    """Grey files with coefficients that no picture has, as far as they are taken: every sum overflows somewhere."""
+    rng = np.random.default_rng(7)
+    zigzag_of_first_row = [0, 1, 5, 6, 14, 15, 27, 28]
+    for number in range(24):
+        wide = number % 3 == 2
+        steps = rng.integers(1, 65_536 if number % 6 == 5 else 2_000, 64) if wide else rng.integers(1, 256, 64)
+        blocks = rng.integers(-1023, 1024, (31 * 17, 64))
+        for block in blocks:
+            share = rng.choice([0.02, 0.1, 0.5, 1])
+            if rng.random() < 0.4:
+                block[np.setdiff1d(range(64), zigzag_of_first_row)] = 0
+            block[rng.random(64) > share] = 0
+        most = min(1023, 4091 // int(steps[0]))
+        blocks[:, 0] = rng.integers(-most, most + 1, len(blocks))
+        yield f"wild {number}", of_coefficients(blocks, 31, steps, wide)
+
+
+def of_coefficients(blocks, across, steps, wide):
+    """A grey baseline file; blocks and steps in zig-zag order."""
+    def segment(marker, content):
+        return bytes([0xFF, marker, *(len(content) + 2).to_bytes(2, "big")]) + content
+
+    bits = []
+
+    def put(value, length):
+        bits.append(f"{value & (1 << length) - 1:0{length}b}" if length else "")
+
+    def put_symbol(symbol):
+        # Codes of 8 bits but for the last two symbols.
+        put(*((symbol, 8) if symbol < 254 else (symbol + 254, 9)))
+
+    before = 0
+    for block in blocks.tolist():
+        difference, before, run = block[0] - before, block[0], 0
+        put(category := abs(difference).bit_length(), 4)
+        put(difference - (difference < 0), category)
+        for value in block[1:]:
+            if value == 0:
+                run += 1
+                continue
+            for _ in range(run // 16):
+                put_symbol(0xF0)
+            put_symbol(run % 16 << 4 | (category := abs(value).bit_length()))
+            put(value - (value < 0), category)
+            run = 0
+        if run:
+            put_symbol(0)
+    text = "".join(bits)
+    text += "1" * (-len(text) % 8)
+    data = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
+    down = len(blocks) // across
+    table = b"".join(int(step).to_bytes(1 + wide, "big") for step in steps)
+    return b"".join([
+        b"\xff\xd8", segment(0xDB, bytes([wide << 4]) + table),
+        segment(0xC0, bytes([8, *(8 * down).to_bytes(2, "big"), *(8 * across).to_bytes(2, "big"), 1, 1, 0x11, 0])),
+        segment(0xC4, bytes([0, 0, 0, 0, 12, *[0] * 12, *range(12)])),
+        segment(0xC4, bytes([0x10, *[0] * 7, 254, 2, *[0] * 7, *range(256)])),
+        segment(0xDA, bytes([1, 1, 0, 0, 63, 0])), data, b"\xff\xd9"])
+
+
 def stored(folders):
     for folder in map(pathlib.Path, folders):
         for path in sorted(folder.rglob("*.jpg")):
@@ -188,71 +272,111 @@ def stored(folders):
                         yield f"{path.name}/{name}", pages.read(name)
 
 
-def damaged(program):
-    """Names of damaged files that are taken, and not as libjpeg-turbo decodes them."""
-    wrong, refused, taken = [], 0, 0
-    kinds = [(name, data) for name, data in written(None) if name.startswith("17x33") and " q30 " in name]
-    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
-        def ours(data):
-            file.seek(0)
-            file.truncate()
-            file.write(data)
-            file.flush()
-            return dump(program, file.name, 8, "rgb")
-        for name, data in kinds:
-            whole, _ = ours(data)
-            assert whole, name
-            for at in range(1, len(data)):
-                if ours(data[:at])[0]:
-                    wrong.append(f"{name}: taken though it ends at {at} of {len(data)}")
-                refused += 1
-            for at in range(len(data)):
-                flipped = bytearray(data)
-                flipped[at] ^= 1 << (at * 5 + len(data)) % 8
-                head, samples = ours(bytes(flipped))
-                if head is None:
-                    refused += 1
+def to_damage(turbo):
+    """Small files of every kind."""
+    for name, data in written(turbo):
+        if name.startswith("17x33 ") and " q30 " in name or name.startswith("7x9 ") and " q95 " in name:
+            yield name, data
+    rgb = Image.fromarray(picture(17, 33))
+    for options in [{}, {"progressive": True}]:
+        out = io.BytesIO()
+        rgb.save(out, "JPEG", quality=50, keep_rgb=True, **options)
+        yield f"17x33 RGB {options}", out.getvalue()
+
+
+# What is done to a file, in every place of it: name and resulting files.
+DAMAGE = [
+    ("cut", lambda data, at: [data[:at]]),
+    ("cut, with an end mark put on", lambda data, at: [data[:at] + b"\xff\xd9"]),
+    ("byte lost", lambda data, at: [data[:at] + data[at + 1:]]),
+    ("byte doubled", lambda data, at: [data[:at + 1] + data[at:]]),
+    ("byte zeroed", lambda data, at: [data[:at] + b"\0" + data[at + 1:]]),
+    ("bit flipped", lambda data, at: [
+        data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1:] for bit in range(8)]),
+]
+
+
+def libjpeg(data, size, mode, side=8):
+    """The pixels that libjpeg-turbo makes, or None if it refuses.
+
+    Image.open reads the markers by itself before libjpeg does, and refuses some that libjpeg takes and takes none that
+    libjpeg refuses; so the bytes go to the codec at once.
+    """
+    try:
+        return np.asarray(Image.frombytes(mode, size, data, "jpeg", mode, "", 8 // side, 0))
+    except ValueError:
+        return None
+
+
+def taken_otherwise(ours, data):
+    """Whether a damaged file is taken at any scale, and what is not as libjpeg-turbo has it."""
+    *scales, rgb = ours.decode(data, *SIDES, "rgb")
+    wrong = []
+
+    def compare_with(theirs, found, what):
+        if theirs is None:
+            wrong.append(f"{what} taken, which libjpeg refuses")
+        elif different := difference(found, theirs):
+            wrong.append(f"{what} {different}")
+
+    if rgb[0] is not None:
+        pixels = as_pixels(*rgb)
+        size, mode = pixels.shape[1::-1], "RGB" if pixels.ndim == 3 else "L"
+        compare_with(libjpeg(data, size, mode), pixels, mode)
+    for side, (words, samples) in zip(SIDES, scales):
+        # Luma, if it is what libjpeg would make grey of.
+        if words is not None and words[0] in ("YCbCr", "Grey") and words[1:3] == words[3:5]:
+            plane = as_planes(words, samples)[0]
+            compare_with(libjpeg(data, plane.shape[::-1], "L", side), plane, f"{side}/8")
+    return any(words is not None for words, _ in scales), wrong
+
+
+def damage(job):
+    """What was taken otherwise of the damaged copies of one file, and how many were refused and taken."""
+    program, name, data = job
+    ours, found, refused, taken = Ours(program), [], 0, 0
+    for kind, copies in DAMAGE:
+        for at in range(len(data)):
+            for number, copy in enumerate(copies(data, at)):
+                if copy == data:
                     continue
-                taken += 1
-                channels, width, height = map(int, head)
-                samples = samples.reshape((height, width, channels) if channels > 1 else (height, width))
-                try:
-                    with Image.open(io.BytesIO(bytes(flipped))) as image:
-                        theirs = np.asarray(image)
-                except Exception as error:
-                    wrong.append(f"{name}: bit of byte {at}: taken, but {type(error).__name__}: {error}")
-                    continue
-                if found := difference(samples, theirs):
-                    wrong.append(f"{name}: bit of byte {at}: {found}")
-    print(*wrong, sep="\n")
-    print(f"{len(kinds)} files, {refused} refused, {taken} taken, {len(wrong)} of them otherwise")
+                is_taken, wrong = taken_otherwise(ours, copy)
+                if kind == "cut" and is_taken:
+                    wrong.append("taken")
+                refused, taken = refused + (not is_taken), taken + is_taken
+                if wrong:
+                    found.append(f"{name}: {kind} {number} at {at} of {len(data)}: {'; '.join(wrong)}")
+    ours.close()
+    return found, refused, taken
+
+
+def damaged(program, turbo):
+    """Ends with failure if a damaged file is taken, and not as libjpeg-turbo decodes it."""
+    jobs = [(program, name, data) for name, data in to_damage(turbo)]
+    wrong = refused = taken = 0
+    with multiprocessing.Pool() as pool:
+        for found, *counts in pool.imap_unordered(damage, jobs):
+            print(*found, sep="\n", end="\n" * bool(found), flush=True)
+            wrong, refused, taken = wrong + len(found), refused + counts[0], taken + counts[1]
+    print(f"{len(jobs)} files, {refused} damaged copies refused, {taken} taken, {wrong} of them otherwise")
     sys.exit(bool(wrong))
 
 
 def main():
     program, *folders = sys.argv[1:]
-    if folders == ["--damaged"]:
-        damaged(program)
     turbo = Turbo(os.environ["TURBOJPEG"]) if "TURBOJPEG" in os.environ else None
-    files = total = 0
-    different = []
-    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
-        def run(name, data):
-            nonlocal files, total
-            file.seek(0)
-            file.truncate()
-            file.write(data)
-            file.flush()
-            try:
-                found, compared = compare(program, turbo, name, data, file.name)
-            except Exception as error:  # What Pillow refuses.
-                found, compared = [f"{type(error).__name__}: {error}"], 0
-            files, total = files + 1, total + compared
-            if found:
-                different.append(name)
-                print(name, *found, sep="\n    ")
-        for name, data in (*stored(folders), *written(turbo)):
-            run(name, data)
+    if folders == ["--damaged"]:
+        damaged(program, turbo)
+    ours, files, total, different = Ours(program), 0, 0, []
+    for name, data in (*stored(folders), *written(turbo), *wild()):
+        try:
+            found, compared = compare(ours, turbo, data)
+        except (OSError, SyntaxError) as error:  # What Pillow refuses.
+            found, compared = [f"{type(error).__name__}: {error}"], 0
+        files, total = files + 1, total + compared
+        if found:
+            different.append(name)
+            print(name, *found, sep="\n    ")
     print(f"{files} files, {total} comparisons, {len(different)} files with differences")
     sys.exit(bool(different))
 
