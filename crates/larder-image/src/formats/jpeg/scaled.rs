@@ -18,7 +18,7 @@ pub(super) fn scaled(
     wanted: Wanted,
     deadline: Deadline,
 ) -> Result<Option<Pixels>, Error> {
-    let Some(coded) = known(bytes, inspection) else { return Ok(None) };
+    let Some(coded) = known(bytes, inspection)? else { return Ok(None) };
     let size = (coded.frame.width, coded.frame.height);
     let model = coded.color_model();
     let scale = match Scale::reaching(size, (wanted.size.0 as usize, wanted.size.1 as usize)) {
@@ -47,19 +47,25 @@ pub(super) fn scaled(
 /// Refuses a file that is not sound, as [`scaled`] does at any scale: whether a file is taken must not
 /// depend on what is made of it.
 pub(super) fn check(bytes: &[u8], inspection: &Inspection, deadline: Deadline) -> Result<(), Error> {
-    match known(bytes, inspection) {
+    match known(bytes, inspection)? {
         Some(coded) => planes(bytes, inspection, smallest_in_full(&coded), deadline).map(drop),
         None => Ok(()),
     }
 }
 
-/// The header, if it is of a kind that is decoded here.
-fn known<'b>(bytes: &'b [u8], inspection: &Inspection) -> Option<Header<'b>> {
-    let coded = Header::read(bytes).ok()?;
+/// The header, if it is of a kind that is decoded here. A damaged one is no other kind.
+fn known<'b>(bytes: &'b [u8], inspection: &Inspection) -> Result<Option<Header<'b>>, Error> {
+    let coded = match Header::read(bytes) {
+        Ok(coded) => coded,
+        Err(refused @ (Refused::Truncated(_) | Refused::Corrupt { .. })) => {
+            return Err(Error::undecodable(Format::Jpeg, refused.to_string()));
+        }
+        Err(_) => return Ok(None),
+    };
     let size = (coded.frame.width, coded.frame.height);
     let same = size == (inspection.width_px as usize, inspection.height_px as usize);
     let known = matches!(coded.color_model(), ColorModel::Grey | ColorModel::YCbCr | ColorModel::Rgb);
-    (same && known).then_some(coded)
+    Ok((same && known).then_some(coded))
 }
 
 /// The smallest scale at which all of the file is read: at 1/8, the scans behind the first ones of a
