@@ -106,7 +106,9 @@ impl Remote {
     /// The version that a head names; `None` if it is not there.
     async fn begin_at(&self, head: &Head, along: &mut Along) -> Result<Option<PageMap>> {
         if head.is_map {
-            return Ok(self.map(head.seq).await?.filter(|map| map.database == head.database));
+            let map = self.map(head.seq).await?.filter(|map| map.database == head.database);
+            along.roots.extend(map.as_ref().map(|map| map.root));
+            return Ok(map);
         }
         let Some(fetched) = self.entry(head.seq).await? else { return Ok(None) };
         along.keep(head.seq, &fetched);

@@ -47,6 +47,9 @@ pub async fn standing(
     if root == newest.root {
         return Ok(Standing::Newest);
     }
+    if along.has_passed(root) {
+        return Ok(Standing::Earlier);
+    }
     let Some(sidecar) =
         sidecar.filter(|sidecar| sidecar.database == newest.database && sidecar.seq <= newest.seq)
     else {
