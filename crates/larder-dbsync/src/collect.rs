@@ -128,7 +128,7 @@ pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<
         .find(|(seq, listed)| listing.age(listed) <= keep || **seq == newest)
         .map_or(newest, |(seq, _)| *seq);
     let points = points(&remote, &listing, floor, options).await?;
-    let mut maps = retained(&remote, &listing, floor, &points).await?;
+    let mut maps = retained(&remote, &points).await?;
     report.versions = (listing.log.range(floor..).count() + points.range(..floor).count()) as u64;
     if !options.dry_run {
         for (seq, map) in maps.iter().filter(|(seq, _)| !listing.maps.contains_key(seq)) {
@@ -146,9 +146,17 @@ pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<
         }
         fail_point::reached("db.floored");
     }
-    let named = packs_named_from(&remote, floor, &listing).await?;
+    let named = packs_named_from(&listing, floor, options);
     let sparse = sparse(&listing, &maps, &named, floor, options);
     if !sparse.is_empty() && !options.dry_run {
+        // Those above the floor name the places that are about to change, too.
+        for seq in listing.maps.range(floor..).map(|(seq, _)| *seq) {
+            if let std::collections::btree_map::Entry::Vacant(entry) = maps.entry(seq)
+                && let Some(map) = remote.map(seq).await?
+            {
+                entry.insert(map);
+            }
+        }
         report.rewritten_bytes = rewrite(session, &mut maps, &sparse, floor).await?;
         fail_point::reached("db.rewritten");
     }
@@ -214,39 +222,35 @@ async fn points(
     Ok(points)
 }
 
-/// The maps of all versions that are kept below the floor, of the floor, and those that lie above.
-async fn retained(
-    remote: &Remote,
-    listing: &Listing,
-    floor: u64,
-    points: &BTreeSet<u64>,
-) -> Result<BTreeMap<u64, PageMap>> {
+/// The maps of all versions that are kept below the floor, and of the floor. Those above it need of what lies below
+/// nothing but what the floor needs.
+async fn retained(remote: &Remote, points: &BTreeSet<u64>) -> Result<BTreeMap<u64, PageMap>> {
     let mut maps = BTreeMap::new();
-    for seq in points.iter().chain(listing.maps.range(floor..).map(|(seq, _)| seq)) {
+    for seq in points {
         match remote.version(*seq, &mut Along::default()).await {
             Ok(map) => {
                 maps.insert(*seq, map);
             }
             // An entry that leads nowhere any more, or one before anything was pushed.
-            Err(Error::Absent { .. }) if *seq < floor => {}
-            Err(Error::Absent { .. }) if *seq == floor => {}
+            Err(Error::Absent { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(maps)
 }
 
-/// Packs that entries from the floor on name: those entries are not rewritten, so neither are these.
-async fn packs_named_from(remote: &Remote, floor: u64, listing: &Listing) -> Result<HashSet<Digest>> {
-    let mut named = HashSet::new();
-    for seq in listing.log.range(floor..).map(|(seq, _)| *seq) {
-        if let Some(fetched) = remote.entry(seq).await?
-            && let Some(change) = fetched.head.entry.change
-        {
-            named.extend(change.packs);
-        }
-    }
-    Ok(named)
+/// Packs that entries above the floor may name: those that were put after it, or so shortly before that they may have
+/// waited for their entry. These entries are not rewritten, so neither are their packs. (What the floor itself names is
+/// named by its map, which is.)
+fn packs_named_from(listing: &Listing, floor: u64, options: &CollectOptions) -> HashSet<Digest> {
+    let Some(since) = listing.log.get(&floor).map(|listed| listed.modified) else {
+        return listing.packs.keys().copied().collect();
+    };
+    let packs = listing.packs.iter();
+    packs
+        .filter(|(_, listed)| listed.modified.plus(options.age_min) >= since)
+        .map(|(digest, _)| *digest)
+        .collect()
 }
 
 /// Objects of which less than a half is needed.

@@ -180,6 +180,16 @@ impl Replicator {
         if diff.is_empty(self.session.newest()) {
             return Ok(true);
         }
+        if !self.session.holds() {
+            // An entry of others came to light; what they changed would have fenced this writer.
+            if self.options.renew {
+                let owner = &self.session.newest().lease.owner;
+                return Err(Error::Fenced { detail: format!("{owner} took over") });
+            }
+            self.session.claim(&mut waiting(&self.watch)).await?;
+            self.forget();
+            return Ok(false);
+        }
         let outcome = self.session.commit(&diff, true).await;
         if !matches!(outcome, Ok(Committed::Done)) {
             // What was compared is not there: all of it is compared again.

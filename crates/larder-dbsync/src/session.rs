@@ -264,7 +264,10 @@ impl Session {
         match self.add(&entry, Bytes::new()).await? {
             Added::Done => self.map_if_due().await,
             // An earlier attempt of ours, whose answer got lost.
-            Added::Taken(by) if by.entry.lease.token == self.token => self.catch_up().await,
+            Added::Taken(by) if by.entry.lease.token == self.token => {
+                self.catch_up().await?;
+                if self.holds() { Ok(()) } else { Err(self.fenced_by(&by)) }
+            }
             Added::Taken(by) => Err(self.fenced_by(&by)),
         }
     }
@@ -325,12 +328,12 @@ impl Session {
         let changed_at = self.newest.changed_at;
         self.catch_up().await?;
         let is_own = by.entry.lease.token == self.token;
-        match self.newest.changed_at == changed_at {
-            // An earlier attempt of ours, whose answer got lost; or one who came and went.
-            _ if is_own => Ok(Committed::Again),
-            true if !was_held => Ok(Committed::Again),
-            true => Ok(Committed::TakenOver(by)),
-            false => Err(self.fenced_by(&by)),
+        match self.newest.changed_at {
+            // An earlier attempt of ours, whose answer got lost, and nothing after it.
+            now if is_own && now <= by.entry.seq => Ok(Committed::Again),
+            now if now == changed_at && !was_held => Ok(Committed::Again),
+            now if now == changed_at => Ok(Committed::TakenOver(by)),
+            _ => Err(self.fenced_by(&by)),
         }
     }
 
