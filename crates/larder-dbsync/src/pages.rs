@@ -35,9 +35,8 @@ impl Database {
     /// # Errors
     /// [`Error::NotADatabase`], [`Error::Invalid`] if it is empty, [`Error::Io`], [`Error::Busy`], [`Error::Sqlite`].
     pub fn open(path: &Path) -> Result<Self> {
-        let length = std::fs::metadata(path).map_err(|error| Error::io(path, "read", error))?.len();
-        let wal = companion(path, "-wal");
-        if length == 0 && std::fs::metadata(wal).map_or(0, |wal| wal.len()) == 0 {
+        std::fs::metadata(path).map_err(|error| Error::io(path, "read", error))?;
+        if !is_there(path) {
             return Err(empty(path));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -287,6 +286,12 @@ fn empty(path: &Path) -> Error {
         detail: format!("{} is empty: there is no database in it yet", path.display()),
         remedy: "create a table first, or name another file",
     }
+}
+
+/// Whether there is a file with something in it. SQLite takes an empty one for a new database, whatever lies beside
+/// it, and removes a WAL that does; so nothing here lets it open one.
+pub fn is_there(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.len() > 0)
 }
 
 /// A file that lies beside a database under its name and a suffix.

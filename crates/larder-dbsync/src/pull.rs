@@ -14,7 +14,7 @@ use crate::{
     format::PageMap,
     hash::{Digest, ShortHash, lock_page, page_hash, root},
     history::Along,
-    pages::Database,
+    pages::{Database, is_there},
     progress::{Event, Watch},
     push::apart,
     remote::Remote,
@@ -137,9 +137,8 @@ pub(crate) async fn pull_version(
 ) -> Result<PullReport> {
     let (seq, of, page_bytes) = (map.seq, u64::from(map.page_count()), u64::from(map.page_size));
     let report = |pages, is_ahead| PullReport { seq, time_ms: map.time_ms, pages, of, page_bytes, is_ahead };
-    let is_there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
-    if !is_there {
-        // What lies beside belongs to a file that is gone.
+    if !is_there(path) {
+        apply::refuse_leftovers(path)?;
         if std::fs::metadata(path).is_ok() {
             std::fs::remove_file(path).map_err(|error| Error::io(path, "replaced", error))?;
         }

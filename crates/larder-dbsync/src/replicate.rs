@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     history::Along,
     live::Live,
+    pages::is_there,
     progress::{Event, Watch},
     push::{note, waiting},
     session::{Committed, Session},
@@ -366,10 +367,6 @@ pub struct Finished {
     pub seq: u64,
     /// All that was replicated.
     pub total: Replicated,
-}
-
-fn is_there(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|file| file.len() > 0)
 }
 
 fn inode_of(path: &Path) -> Option<u64> {

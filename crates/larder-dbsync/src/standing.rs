@@ -47,46 +47,52 @@ pub async fn standing(
     if root == newest.root {
         return Ok(Standing::Newest);
     }
-    if along.has_passed(root) {
-        return Ok(Standing::Earlier);
-    }
     let Some(sidecar) =
         sidecar.filter(|sidecar| sidecar.database == newest.database && sidecar.seq <= newest.seq)
     else {
-        let is_known = is_version(remote, newest, root).await?;
+        let is_known = along.has_passed(root) || is_version(remote, newest, root).await?;
         return Ok(if is_known { Standing::Earlier } else { Standing::Apart });
     };
+    // First of all: what was taken back is the same as an earlier version, and a change all the same.
     if newest.changed_at <= sidecar.seq {
         return Ok(Standing::Ahead);
     }
-    if root == sidecar.root {
+    if root == sidecar.root || along.has_passed(root) {
         return Ok(Standing::Earlier);
     }
-    if is_all_by(remote, newest, sidecar).await? {
-        return Ok(Standing::Ahead);
+    if let Some(standing) = standing_of_writer(remote, newest, sidecar, root).await? {
+        return Ok(standing);
     }
     let is_known = is_version(remote, newest, root).await?;
     Ok(if is_known { Standing::Earlier } else { Standing::Apart })
 }
 
-/// Whether all that was written since a file was known to be the same was written from that file.
-async fn is_all_by(remote: &Remote, newest: &PageMap, sidecar: &Sidecar) -> Result<bool> {
+/// Where a file stands if all that was written since it was known to be the same was written from that file: ahead,
+/// unless it is one of those versions, as a disk is that was set back.
+async fn standing_of_writer(
+    remote: &Remote,
+    newest: &PageMap,
+    sidecar: &Sidecar,
+    root: Digest,
+) -> Result<Option<Standing>> {
     if newest.seq - sidecar.seq > LOOKED_THROUGH_MAX as u64 {
-        return Ok(false);
+        return Ok(None);
     }
     let mut entries = stream::iter(sidecar.seq + 1..=newest.seq)
         .map(|seq| async move { remote.entry(seq).await })
         .buffered(AT_A_TIME);
+    let mut standing = Standing::Ahead;
     while let Some(fetched) = entries.try_next().await? {
-        let is_own = fetched.is_some_and(|fetched| {
-            let entry = &fetched.head.entry;
-            entry.lease.token == sidecar.token || entry.change.is_none()
-        });
-        if !is_own {
-            return Ok(false);
+        let Some(entry) = fetched.map(|fetched| fetched.head.entry) else { return Ok(None) };
+        let Some(change) = entry.change else { continue };
+        if entry.lease.token != sidecar.token {
+            return Ok(None);
+        }
+        if change.root == root {
+            standing = Standing::Earlier;
         }
     }
-    Ok(true)
+    Ok(Some(standing))
 }
 
 /// Whether a root is that of a version of this log.

@@ -87,6 +87,44 @@ async fn a_file_without_its_companion_is_recognised_by_its_contents() {
 }
 
 #[tokio::test]
+async fn what_was_taken_back_is_a_change_like_any_other() {
+    let lab = Lab::new();
+    let a = lab.create("a.db", 50);
+    lab.push("a.db").await.unwrap();
+    let first = lab.contents("a.db");
+    a.execute("UPDATE t SET text = 'other' WHERE id = 7", []).unwrap();
+    lab.push("a.db").await.unwrap();
+    let before = format!("6 {}", "the quick brown fox jumps over the lazy dog ".repeat(2));
+    a.execute("UPDATE t SET text = ?1 WHERE id = 7", [before]).unwrap();
+    assert_eq!(lab.contents("a.db"), first, "the same as version 1");
+    let _ = std::fs::remove_file(lab.path("a.db.larder-map"));
+    assert!(lab.pull("a.db").await.unwrap().is_ahead, "and no reason to undo it");
+    assert_eq!(lab.contents("a.db"), first);
+    assert_eq!(lab.push("a.db").await.unwrap().seq, 3);
+}
+
+#[tokio::test]
+async fn an_empty_file_beside_a_wal_is_left_as_it_is() {
+    let lab = Lab::new();
+    lab.create("a.db", 50);
+    lab.push("a.db").await.unwrap();
+    let b = lab.create("b.db", 20);
+    b.execute_batch(
+        "PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0; INSERT INTO t(text) VALUES ('x')",
+    )
+    .unwrap();
+    std::fs::copy(lab.path("b.db-wal"), lab.path("c.db-wal")).unwrap();
+    std::fs::write(lab.path("c.db"), "").unwrap();
+    let before = std::fs::read(lab.path("c.db-wal")).unwrap();
+    for refused in [lab.pull("c.db").await.map(drop), lab.push("c.db").await.map(drop)] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("c.db"), "{refused}");
+        assert_eq!(std::fs::read(lab.path("c.db")).unwrap(), b"");
+        assert_eq!(std::fs::read(lab.path("c.db-wal")).unwrap(), before, "SQLite would have removed it");
+    }
+}
+
+#[tokio::test]
 async fn every_version_can_be_restored() {
     let lab = Lab::new();
     let a = lab.create("a.db", 50);

@@ -125,6 +125,32 @@ async fn an_idle_writer_takes_the_database_back_if_nobody_changed_it() {
 }
 
 #[tokio::test]
+async fn a_disk_that_was_set_back_is_behind_and_undoes_nothing() {
+    let lab = Lab::new();
+    let a = lab.create("a.db", 10);
+    lab.push("a.db").await.unwrap();
+    let options = ReplicateOptions::default();
+    let mut replicator =
+        Replicator::begin(held(&lab).await, &lab.path("a.db"), options, unwatched()).await.unwrap();
+    for text in ["one", "two", "three"] {
+        a.execute("INSERT INTO t(text) VALUES (?1)", [text]).unwrap();
+        assert_eq!(replicator.round().await.unwrap(), Round::Committed);
+        if text == "one" {
+            // The whole folder, with the note of its writer, as a copy of the disk has it.
+            for ending in ["", ".larder", ".larder-map"] {
+                std::fs::copy(lab.path(&format!("a.db{ending}")), lab.path(&format!("b.db{ending}")))
+                    .unwrap();
+            }
+        }
+    }
+    replicator.finish().await.unwrap();
+    assert!(lab.push("b.db").await.unwrap().is_behind);
+    lab.pull("b.db").await.unwrap();
+    assert_eq!(lab.contents("b.db"), lab.contents("a.db"));
+    assert!(lab.contents("b.db").contains("three"));
+}
+
+#[tokio::test]
 async fn an_idle_replicator_sends_nothing() {
     let lab = Lab::new();
     let a = lab.create("a.db", 10);
