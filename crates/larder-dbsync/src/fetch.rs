@@ -70,14 +70,10 @@ pub async fn fetch(
     watch: &Watch,
 ) -> Result<()> {
     let ranges = ranges(map, wanted)?;
-    let base_of = |source: &Source| match source {
-        Source::Log { head_bytes, .. } => *head_bytes,
-        Source::Pack(_) => 0,
-    };
     stream::iter(ranges)
         .map(|range| async move {
             let object = Remote::object_of(&range.source);
-            let base = base_of(&range.source);
+            let base = range.source.base();
             let here = along.frames(&range.source).map_or(0, |frames| frames.len() as u64);
             let mut bytes = match along.frames(&range.source) {
                 Some(frames) if range.start < here => {

@@ -249,10 +249,7 @@ impl Checker<'_> {
     }
 
     async fn mapped(&mut self, map: &PageMap, (source, frame, pages): InFrame) -> Result<()> {
-        let base = match source {
-            Source::Log { head_bytes, .. } => head_bytes,
-            Source::Pack(_) => 0,
-        };
+        let base = source.base();
         let checked = self.frame(&Remote::object_of(&source), base, &frame, map.page_size, &pages).await;
         checked.or_else(|error| self.note(error))
     }

@@ -27,6 +27,16 @@ pub enum Source {
     Pack(Digest),
 }
 
+impl Source {
+    /// Where in the object offsets count from.
+    pub fn base(&self) -> u64 {
+        match self {
+            Self::Log { head_bytes, .. } => *head_bytes,
+            Self::Pack(_) => 0,
+        }
+    }
+}
+
 /// What has to be read after a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SinceMap {

@@ -4,6 +4,9 @@
 //! one gets it, and the other learns that it is not the newest any more. Taking the database over is an entry, too: it
 //! takes the number that the former holder would have used.
 
+mod holding;
+mod mapping;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -14,7 +17,7 @@ use crate::{
     diff::Diff,
     error::{Error, Result},
     fail_point,
-    format::{DatabaseId, Entry, EntryHead, Head, Kind, Lease, PageMap, SinceMap},
+    format::{DatabaseId, Entry, EntryHead, Kind, Lease, PageMap},
     history::Along,
     remote::{Created, Listed, Object, Remote},
 };
@@ -22,24 +25,6 @@ use crate::{
 /// For how long after its last entry nobody takes the database from its holder. Nobody's clock is compared with
 /// another's: who waits, measures from when it saw the entry.
 pub const LEASE: Duration = Duration::from_secs(30);
-
-/// Time between two looks whether a holder still writes.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Entries that change pages since the last map after which there is a new one.
-const CHANGES_PER_MAP: u32 = 64;
-
-/// As many that change none: they are small, and a map of the same pages says little new.
-const OTHERS_PER_MAP: u32 = 256;
-
-/// The part of a database that entries since the last map may take, if that is more than [`MAP_AFTER_BYTES`].
-const MAP_AFTER_PART: u64 = 10;
-
-/// Bytes of entries that are read in any case.
-const MAP_AFTER_BYTES: u64 = 1 << 20;
-
-/// The longest that a holder can ask others to wait after an entry of its.
-const PATIENCE_MAX: Duration = Duration::from_secs(300);
 
 /// A writer of a database in a store.
 #[derive(Debug)]
@@ -205,108 +190,6 @@ impl Session {
         if self.refresh().await? == 0 { self.reload().await } else { Ok(()) }
     }
 
-    /// Takes the database for as long as this writer adds an entry at least every [`LEASE`]. If somebody holds it,
-    /// waits until it lets go or has added nothing for its time; `waiting` is told once who that is, and may end the
-    /// wait by an error.
-    ///
-    /// # Errors
-    /// Those of `waiting`, [`Error::Corrupt`], [`Error::Store`].
-    pub async fn claim(&mut self, waiting: &mut (dyn FnMut(&str) -> Result<()> + Send)) -> Result<()> {
-        loop {
-            self.wait_until_free(waiting).await?;
-            let lease = self.lease(true);
-            let entry = self.entry(Kind::Claim, self.newest.epoch + 1, lease);
-            match self.add(&entry, Bytes::new()).await? {
-                Added::Done => return Ok(()),
-                Added::Taken(_) => self.catch_up().await?,
-            }
-        }
-    }
-
-    /// Waits until nobody else holds the database.
-    ///
-    /// # Errors
-    /// As [`claim`](Self::claim).
-    pub async fn wait_until_free(
-        &mut self,
-        waiting: &mut (dyn FnMut(&str) -> Result<()> + Send),
-    ) -> Result<()> {
-        let mut seen_at = since_boot();
-        let mut is_told = false;
-        while self.newest.lease.held_ms > 0
-            && self.newest.lease.token != self.token
-            && Some(self.newest.lease.token) != self.dead
-        {
-            if !is_told {
-                waiting(&self.newest.lease.owner)?;
-                is_told = true;
-            }
-            let patience = Duration::from_millis(u64::from(self.newest.lease.held_ms)).min(PATIENCE_MAX);
-            if since_boot().saturating_sub(seen_at) >= patience {
-                tracing::info!(owner = %self.newest.lease.owner, "it has not written for its time: taking over");
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK_EVERY.min(patience / 4)).await;
-            if self.refresh().await? > 0 {
-                seen_at = since_boot();
-            }
-        }
-        Ok(())
-    }
-
-    /// Renews the lease by an entry that changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Fenced`], [`Error::Store`].
-    pub async fn renew(&mut self) -> Result<()> {
-        let lease = self.lease(true);
-        let entry = self.entry(Kind::Claim, self.newest.epoch, lease);
-        match self.add(&entry, Bytes::new()).await? {
-            Added::Done => self.map_if_due().await,
-            // An earlier attempt of ours, whose answer got lost.
-            Added::Taken(by) if by.entry.lease.token == self.token => {
-                self.catch_up().await?;
-                if self.holds() { Ok(()) } else { Err(self.fenced_by(&by)) }
-            }
-            Added::Taken(by) => Err(self.fenced_by(&by)),
-        }
-    }
-
-    /// Lets go of the database, if it is still held.
-    ///
-    /// # Errors
-    /// [`Error::Store`]. Whoever comes next waits for [`LEASE`] then.
-    pub async fn release(&mut self) -> Result<()> {
-        if !self.holds() {
-            return Ok(());
-        }
-        let lease = self.lease(false);
-        let entry = self.entry(Kind::Release, self.newest.epoch, lease);
-        // Taken: somebody has it already.
-        self.add(&entry, Bytes::new()).await.map(|_| ())
-    }
-
-    /// Takes the database from whoever holds it, and lets go of it: whoever held it is fenced. Answers who that was.
-    ///
-    /// # Errors
-    /// [`Error::Absent`] if there is no log, [`Error::Corrupt`], [`Error::Store`].
-    pub async fn unlock(&mut self) -> Result<Option<String>> {
-        loop {
-            if self.newest.seq == 0 {
-                return Err(Error::Absent { detail: "there is no database yet".to_owned() });
-            }
-            if self.newest.lease.held_ms == 0 {
-                return Ok(None);
-            }
-            let holder = self.newest.lease.owner.clone();
-            let entry = self.entry(Kind::Release, self.newest.epoch + 1, self.lease(false));
-            match self.add(&entry, Bytes::new()).await? {
-                Added::Done => return Ok(Some(holder)),
-                Added::Taken(_) => self.catch_up().await?,
-            }
-        }
-    }
-
     /// Commits a change of the newest version; it goes on holding the database if `hold`.
     ///
     /// # Errors
@@ -448,46 +331,6 @@ impl Session {
         Err(Error::Fenced {
             detail: format!("others wrote up to entry {floor} while this writer slept at {seq}"),
         })
-    }
-
-    /// After an entry: writes a map if what was written since the last one is a lot to read, and the hint where to
-    /// begin.
-    ///
-    /// # Errors
-    /// [`Error::Store`]. Nothing is lost: both only make reading faster.
-    pub async fn map_if_due(&mut self) -> Result<()> {
-        let newest = &self.newest;
-        let SinceMap { changes, others, bytes } = newest.since;
-        if newest.page_size == 0 {
-            return Ok(());
-        }
-        // It has all pages.
-        if newest.changed_at == newest.seq && changes == 0 {
-            return self.write_head(false).await;
-        }
-        let bytes_max = (newest.size_bytes() / MAP_AFTER_PART).max(MAP_AFTER_BYTES);
-        if changes >= CHANGES_PER_MAP || others >= OTHERS_PER_MAP || bytes > bytes_max {
-            self.write_map().await?;
-        }
-        Ok(())
-    }
-
-    /// Writes a map of the newest version, and the hint that it is there.
-    pub(crate) async fn write_map(&mut self) -> Result<()> {
-        fail_point::reached("db.map");
-        let mut map = PageMap::clone(&self.newest);
-        map.since = SinceMap::default();
-        self.remote.put_map(&map).await?;
-        fail_point::reached("db.mapped");
-        Arc::make_mut(&mut self.newest).since = SinceMap::default();
-        self.write_head(true).await
-    }
-
-    async fn write_head(&self, is_map: bool) -> Result<()> {
-        let head = Head { database: self.newest.database, seq: self.newest.seq, is_map };
-        self.remote.put_head(&head).await?;
-        fail_point::reached("db.headed");
-        Ok(())
     }
 
     /// Says that frames were moved, and goes on from a map that has their new places.
