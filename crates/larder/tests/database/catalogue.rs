@@ -124,6 +124,39 @@ async fn g7_a_second_server_stands_by_and_goes_on_where_the_first_stopped() {
     assert!(String::from_utf8_lossy(&listed.stdout).contains("b.jpg"), "{listed:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_while_the_store_is_away_nothing_is_acknowledged_and_afterwards_it_goes_on() {
+    let mut store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let client = client();
+    let server = starter(&store, &folder.path().join("first"), "commit").start();
+    assert_eq!(put(&client, &server, "a.jpg", 1).await, Some(StatusCode::CREATED));
+    store.stop();
+    // A write that needs nothing but the catalogue.
+    let preset = client
+        .put(server.url("/api/v1/presets/tiny"))
+        .json(&serde_json::json!({ "recipe": "resize:inside:20x20,format:webp" }));
+    let refused = preset.timeout(Duration::from_secs(90)).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text().await.unwrap());
+    assert_ne!(put(&client, &server, "b.jpg", 2).await, Some(StatusCode::CREATED));
+    store.restart();
+    let mut is_back = false;
+    for _ in 0..120 {
+        is_back = put(&client, &server, "c.jpg", 3).await == Some(StatusCode::CREATED);
+        if is_back {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(is_back);
+    server.kill();
+    let server = starter(&store, &folder.path().join("second"), "commit").start();
+    for key in ["a.jpg", "c.jpg"] {
+        assert!(is_there(&client, &server, key).await, "{key}");
+    }
+}
+
 #[test]
 fn g7_a_catalogue_is_replicated_to_a_bucket_only() {
     let folder = tempfile::tempdir().unwrap();
