@@ -18,6 +18,10 @@ const CHECKPOINT_BYTES: u64 = 4 << 20;
 /// Bytes of a WAL from which on writers wait a moment so that it can begin anew.
 const INSIST_BYTES: u64 = 16 << 20;
 
+/// Checkpoints that are made ahead of that moment, each of what came while the one before was made, so that little is
+/// left to wait for.
+const AHEAD: usize = 3;
+
 /// A database that is followed. Everything here blocks.
 #[derive(Debug)]
 pub struct Live {
@@ -95,10 +99,10 @@ impl Live {
         }
         let before = self.wal.look()?;
         let found = match self.wal_bytes > INSIST_BYTES {
-            true => self.next_at_the_end_of_the_wal()?,
+            true => self.next_at_the_end_of_the_wal(&before)?,
             false => {
                 self.next()?;
-                self.wal.changed()?
+                self.wal.changed(&before)?
             }
         };
         let candidates = self.holds.then_some(found.pages);
@@ -123,12 +127,17 @@ impl Live {
 
     /// As [`next`](Self::next), with all of the WAL in the database, so that the next writer begins it anew. Writers
     /// wait for as long as this takes.
-    fn next_at_the_end_of_the_wal(&mut self) -> Result<Found> {
+    fn next_at_the_end_of_the_wal(&mut self, before: &Found) -> Result<Found> {
+        for _ in 0..AHEAD {
+            // While one of both reads, the WAL is not begun anew, so nothing that comes is missed.
+            self.next()?;
+            self.checkpoint()?;
+        }
         let failed = |error| self.third.failed(error);
         self.third.connection().execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
         let outcome = (|| {
             self.next()?;
-            let found = self.wal.changed()?;
+            let found = self.wal.changed(before)?;
             self.holds = true;
             // By the idle reader: one that writes, or reads, can't.
             self.checkpoint_by(1 - self.reading)?;

@@ -58,17 +58,18 @@ impl WalTail {
         Self { path: companion(database, "-wal"), settled: None }
     }
 
-    /// Reads what is certain to be part of a snapshot that is taken now. Pass it to [`settle`](Self::settle) when
-    /// that snapshot was compared.
+    /// Reads what came since the last settled snapshot, before the next one is taken.
     pub fn look(&self) -> Result<Found> {
-        self.read()
+        self.read(self.settled)
     }
 
-    /// Everything that may have changed since the last settled snapshot: of the WAL as it was used then, or all of
-    /// it if it is used anew. The caller has kept a read transaction open since then, so that it was begun anew at most
-    /// once, and only after all of it had been part of that snapshot.
-    pub fn changed(&self) -> Result<Found> {
-        self.read()
+    /// Everything that may have changed since the last settled snapshot, after the next one was taken: what was found
+    /// before, and what came since; all of the WAL if it is used anew. The caller has kept a read transaction open since
+    /// the last snapshot, so that it was begun anew at most once, and only after all of it had been part of that one.
+    pub fn changed(&self, before: &Found) -> Result<Found> {
+        let mut found = self.read(before.settled)?;
+        found.pages.extend(&before.pages);
+        Ok(found)
     }
 
     /// A snapshot was taken after `look` had found this, and compared.
@@ -76,7 +77,7 @@ impl WalTail {
         self.settled = found.settled;
     }
 
-    fn read(&self) -> Result<Found> {
+    fn read(&self, from: Option<Position>) -> Result<Found> {
         let failed = |error| Error::io(&self.path, "read", error);
         // Reading and closing the WAL drops no locks: those are on the database and its -shm file.
         let file = match File::open(&self.path) {
@@ -84,7 +85,7 @@ impl WalTail {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::default()),
             Err(error) => return Err(failed(error)),
         };
-        read_frames(file, self.settled).map_err(failed)
+        read_frames(file, from).map_err(failed)
     }
 }
 
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn the_pages_of_every_commit_are_found() {
         let (_folder, connection, mut tail) = database();
-        assert_eq!(tail.changed().unwrap().pages, BTreeSet::from([1, 2]));
+        assert_eq!(tail.look().unwrap().pages, BTreeSet::from([1, 2]));
         for _ in 0..3 {
             connection.execute("INSERT INTO t VALUES (zeroblob(9000))", []).unwrap();
             let before = tail.look().unwrap();
@@ -187,7 +188,7 @@ mod tests {
         }
         // The last two commits may still be new to the last snapshot, and those before it are not read again.
         connection.execute("INSERT INTO t VALUES (1)", []).unwrap();
-        let found = tail.changed().unwrap();
+        let found = tail.changed(&tail.look().unwrap()).unwrap();
         assert!(found.pages.contains(&2) && !found.pages.contains(&3), "{found:?}");
         assert!(found.bytes > 5 * 4_096);
     }
@@ -199,9 +200,10 @@ mod tests {
         connection.execute("INSERT INTO t VALUES (1)", []).unwrap();
         let before = tail.look().unwrap();
         tail.settle(&before);
+        let before = tail.look().unwrap();
         connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
         connection.execute("INSERT INTO t VALUES (1)", []).unwrap();
-        let found = tail.changed().unwrap();
+        let found = tail.changed(&before).unwrap();
         assert!(
             !found.pages.is_empty() && found.bytes < 3 * 4_200,
             "what is left of its former use is no frame: {found:?}"
@@ -212,8 +214,8 @@ mod tests {
     fn no_wal_and_no_readable_one_have_no_pages() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        assert!(WalTail::of(&path).changed().unwrap().pages.is_empty());
+        assert!(WalTail::of(&path).look().unwrap().pages.is_empty());
         std::fs::write(folder.path().join("a.db-wal"), [7; 5_000]).unwrap();
-        assert!(WalTail::of(&path).changed().unwrap().pages.is_empty());
+        assert!(WalTail::of(&path).look().unwrap().pages.is_empty());
     }
 }

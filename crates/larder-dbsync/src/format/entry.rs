@@ -4,7 +4,7 @@ use super::{
     DatabaseId, Frame, VERSION, is_page_size,
     wire::{Malformed, Reader, Writer},
 };
-use crate::hash::{Digest, ShortHash};
+use crate::hash::{Digest, ShortHash, lock_page};
 
 const MAGIC: &[u8; 8] = b"LARDERDB";
 
@@ -71,7 +71,7 @@ pub struct Change {
     pub packs: Vec<Digest>,
     /// The frames, in the order of their pages.
     pub frames: Vec<Frame>,
-    /// The pages by ascending number, frame after frame.
+    /// The pages by ascending number, frame after frame. Of a base these are all but the one with the lock bytes.
     pub pages: Vec<(u32, ShortHash)>,
 }
 
@@ -173,7 +173,8 @@ impl Change {
         self.frames.iter().for_each(|frame| frame.write(writer));
         writer.varint(self.pages.len() as u64);
         let mut last = 0;
-        for (number, _) in &self.pages {
+        // All pages need not be numbered: a fifteenth of the head of a large base.
+        for (number, _) in self.pages.iter().filter(|_| !self.is_base) {
             writer.varint(u64::from(number - last));
             last = *number;
         }
@@ -194,19 +195,28 @@ impl Change {
         let frames = (0..reader.count(Frame::LEAST_BYTES)?)
             .map(|_| Frame::read(reader, page_size, packs.len() + 1))
             .collect::<Result<Vec<_>, _>>()?;
-        let count = reader.count(17)?;
+        let count = reader.count(if is_base { 16 } else { 17 })?;
         let in_frames: u64 = frames.iter().map(|frame| u64::from(frame.pages)).sum();
         if in_frames != count as u64 {
             return Err(Malformed::Because("its frames have not the pages that it names"));
         }
-        let mut last = 0_u32;
         let mut pages = Vec::with_capacity(count);
-        for _ in 0..count {
-            let number = last
-                .checked_add(reader.varint_u32()?)
-                .filter(|number| *number > last && *number <= page_count);
-            last = number.ok_or(Malformed::Because("its pages are not in order"))?;
-            pages.push((last, ShortHash::default()));
+        if is_base {
+            let lock = lock_page(page_size);
+            if count as u64 != u64::from(page_count) - u64::from(page_count >= lock) {
+                return Err(Malformed::Because("it has not all pages, though it says so"));
+            }
+            let numbers = (1..=page_count).filter(|number| *number != lock);
+            pages.extend(numbers.map(|number| (number, ShortHash::default())));
+        } else {
+            let mut last = 0_u32;
+            for _ in 0..count {
+                let number = last
+                    .checked_add(reader.varint_u32()?)
+                    .filter(|number| *number > last && *number <= page_count);
+                last = number.ok_or(Malformed::Because("its pages are not in order"))?;
+                pages.push((last, ShortHash::default()));
+            }
         }
         for (_, hash) in &mut pages {
             *hash = reader.short_hash()?;
@@ -289,6 +299,7 @@ pub(super) mod tests {
         refused(|change| change.frames[0].source = 2);
         refused(|change| change.pages[0].0 = 0);
         refused(|change| change.frames[0].stored_bytes = 1 << 30);
+        refused(|change| change.is_base = true);
     }
 
     #[test]
