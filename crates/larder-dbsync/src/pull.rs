@@ -192,7 +192,7 @@ pub(crate) async fn pull_version(
 
 /// The file is this version. Who wrote it last is not known to be this file.
 fn remember(map: &PageMap, path: &Path) -> Result<()> {
-    Sidecar::of(map, None, [0; 16]).write(path, Some(map))
+    Sidecar::of(map, None, [0; 16]).write(path, map)
 }
 
 /// A local database with the hashes of its pages.

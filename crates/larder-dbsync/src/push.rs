@@ -118,7 +118,7 @@ pub(crate) fn waiting(watch: &Watch) -> impl FnMut(&str) -> Result<()> + Send + 
 /// Remembers beside the file which version it is.
 pub(crate) fn note(session: &Session, path: &Path) -> Result<()> {
     let (map, fingerprint) = session.known();
-    Sidecar::of(&map, fingerprint, session.token()).write(path, (map.page_size > 0).then_some(&map))?;
+    Sidecar::of(&map, fingerprint, session.token()).write(path, &map)?;
     fail_point::reached("db.noted");
     Ok(())
 }

@@ -88,11 +88,14 @@ impl Sidecar {
         ((map.database, map.seq, map.entry) == (self.database, self.seq, self.entry)).then_some(map)
     }
 
-    /// Replaces what lies beside a database; the map too if there is one.
+    /// Replaces what lies beside a database; the map too, unless it lies there already or nothing was pushed yet.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&self, database: &Path, map: Option<&PageMap>) -> Result<()> {
+    pub fn write(&self, database: &Path, map: &PageMap) -> Result<()> {
+        let known =
+            Self::read(database).filter(|known| known.entry == self.entry && known.database == self.database);
+        let has_map = known.is_some() && map_path_of(database).exists();
         let text = Text {
             format: crate::format::VERSION,
             database: self.database.to_string(),
@@ -102,7 +105,7 @@ impl Sidecar {
             object: self.fingerprint.as_ref().map(|fingerprint| fingerprint.as_str().to_owned()),
             writer: hex::encode(self.token),
         };
-        if let Some(map) = map {
+        if map.page_size > 0 && !has_map {
             replace(&map_path_of(database), &map.write())?;
         }
         let mut text = serde_json::to_vec(&text).unwrap_or_default();
@@ -141,7 +144,7 @@ mod tests {
             root: Digest::of(b"root"),
             token: [3; 16],
         };
-        sidecar.write(&path, None).unwrap();
+        sidecar.write(&path, &PageMap::empty(sidecar.database)).unwrap();
         assert_eq!(Sidecar::read(&path), Some(sidecar.clone()));
         assert_eq!(sidecar.map(&path), None);
         fs::write(path_of(&path), "{\"format\":1").unwrap();
