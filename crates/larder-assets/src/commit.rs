@@ -22,7 +22,7 @@ use larder_catalog::{
     VariantIdentity,
 };
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, Timestamp, UploadId};
-use larder_store::{Attributes, Condition, Fingerprint, OpenOptions, Place, RenameOptions, Store};
+use larder_store::{Attributes, Condition, Fingerprint, OpenOptions, Place, RenameOptions, Stat, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -378,8 +378,6 @@ impl Larder {
                 .remedy("try again")
         };
         match store.rename(&from, &to, options(expected.clone())).await {
-            Ok(stat) => Ok(Moved::To(stat.fingerprint)),
-            Err(larder_store::Error::Blocked { .. }) => Ok(Moved::Blocked),
             Err(larder_store::Error::Precondition { .. }) if !intent.in_place => {
                 // Another record under the key means that this turn was overtaken, and not a stranger's
                 // file.
@@ -396,7 +394,7 @@ impl Larder {
                     match store.rename(&from, &to, options(Condition::IfAbsent)).await {
                         // A move from store to store put its copy again, or a file came.
                         Err(larder_store::Error::Precondition { .. }) => {}
-                        moved => return Ok(Moved::To(moved?.fingerprint)),
+                        moved => return Moved::of(moved),
                     }
                 }
                 if !store.capabilities().rename_keeps_fingerprint
@@ -411,11 +409,10 @@ impl Larder {
                     tracing::warn!(bucket = %held.bucket, key = %held.key, place = %to, set_aside = %aside, "a file without a record lay at the place of a new asset");
                     store.rename(&to, &aside, RenameOptions::default()).await?;
                 }
-                let moved = store.rename(&from, &to, options(Condition::IfAbsent)).await;
-                Ok(Moved::To(moved?.fingerprint))
+                Moved::of(store.rename(&from, &to, options(Condition::IfAbsent)).await)
             }
             Err(larder_store::Error::Precondition { .. }) => Err(overtaken()),
-            Err(error) => Err(error.into()),
+            moved => Moved::of(moved),
         }
     }
 
@@ -823,6 +820,15 @@ enum Moved {
     To(Fingerprint),
     /// The file system can't give the place: `a` beside `a/b`.
     Blocked,
+}
+
+impl Moved {
+    fn of(moved: larder_store::Result<Stat>) -> Result<Self, Fault> {
+        match moved {
+            Err(larder_store::Error::Blocked { .. }) => Ok(Self::Blocked),
+            moved => Ok(Self::To(moved?.fingerprint)),
+        }
+    }
 }
 
 /// Whether a settlement used up the turn: storing a record gives it back.

@@ -338,14 +338,15 @@ impl Larder {
         held.may_move()?;
         let store = self.store(&asset.store)?;
         let options = || RenameOptions { condition: Condition::IfAbsent, ..RenameOptions::default() };
-        match store.rename(&place(trash)?, target, options()).await {
+        let mut moved = store.rename(&place(trash)?, target, options()).await;
+        if matches!(moved, Err(larder_store::Error::Precondition { .. }))
+            && self.remove_if_spare(&asset.store, target).await?
+        {
+            held.may_move()?;
+            moved = store.rename(&place(trash)?, target, options()).await;
+        }
+        match moved {
             Err(larder_store::Error::Blocked { .. }) => Ok(None),
-            Err(larder_store::Error::Precondition { .. })
-                if self.remove_if_spare(&asset.store, target).await? =>
-            {
-                held.may_move()?;
-                Ok(Some(store.rename(&place(trash)?, target, options()).await?))
-            }
             moved => Ok(Some(moved?)),
         }
     }

@@ -119,20 +119,37 @@ impl Larder {
         // One that was left may be about to be put again by a move that found it there.
         let is_old = self.ambient().now().since(copy.noted_at) >= LEFTOVER_AGE;
         let may_come = forget == Forget::WhenOld && (copy.state == CopyState::Left || !is_old);
-        let (copy, fence) = (copy.clone(), held.map(|held| (**held).clone()));
+        let (noted, fence) = (copy.clone(), held.map(|held| (**held).clone()));
         let forgotten = self.catalog().commit(Class::Durable, move |tx| {
             Box::pin(async move {
                 if let Some(fence) = fence {
                     tx.confirm_place(&fence).await?;
                 }
-                match may_come {
-                    true => tx.void_copy(&copy).await,
-                    false => tx.forget_copy(&copy).await,
+                let is_same = match may_come {
+                    true => tx.void_copy(&noted).await?,
+                    false => tx.forget_copy(&noted).await?,
+                };
+                if !is_same {
+                    tx.void_coming_copy(&noted).await?;
                 }
+                Ok(is_same)
             })
         });
-        forgotten.await?;
+        if !forgotten.await? && dropped == Dropped::Removed {
+            self.forget_variants_without_bytes(copy).await?;
+        }
         Ok(dropped)
+    }
+
+    /// Where no turn keeps a move away, one may have found the bytes of a variant a moment before they were removed, and
+    /// have switched its record to them. Those are made again.
+    async fn forget_variants_without_bytes(&self, copy: &SpareCopy) -> Result<(), Fault> {
+        for variant in self.catalog().variants_at_place(&copy.store, &copy.place).await? {
+            if self.lies_at(&copy.store, &copy.place).await?.is_none() {
+                self.remove_lost_variant(&variant).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn remove_ours(&self, copy: &SpareCopy, held: Option<&Held>) -> Result<Dropped, Fault> {

@@ -49,35 +49,52 @@ async fn measure(options: &Options) -> Result<String> {
         let store: Arc<dyn Store> = Arc::new(S3Store::connect(&options, ambient.clone()).await?);
         Ok(store)
     };
-    let (one, two, three) = (local("one")?, local("two")?, bucket("three").await?);
-    let stores = Stores::new("one", one.clone()).with("two", two.clone()).with("three", three.clone());
+    let one = local("one")?;
+    // Each run goes to a store that has none of it yet, and nothing is removed in between: a file system is
+    // slow at making files for some minutes after it removed many, and would be so for one side only.
+    let mut stores = Stores::new("one", one.clone());
+    for pair in 0..options.pairs {
+        for (name, store) in
+            [(folder_of(pair), local(&folder_of(pair))?), (bucket_of(pair), bucket(&bucket_of(pair)).await?)]
+        {
+            stores = stores.with(name, store);
+        }
+    }
     let larder = open(folder.path(), stores, &ambient).await?;
     let places = fill(&larder, &one).await?;
 
     let mut rows = Vec::new();
-    for (what, name, other) in [("to another folder", "two", &two), ("to a bucket", "three", &three)] {
+    for (what, name_of) in
+        [("to another folder", folder_of as fn(usize) -> String), ("to a bucket", bucket_of)]
+    {
         let mut runs = Vec::new();
         for pair in 0..options.pairs {
-            // The plain copy goes to a place that has none of it yet, as the move does.
-            let copied_to = match name {
-                "two" => local(&format!("copy-{pair}"))?,
-                _ => bucket(&format!("copy-{pair}")).await?,
+            let name = name_of(pair);
+            let beside = format!("{name}-copy");
+            let copied_to = match what {
+                "to a bucket" => bucket(&beside).await?,
+                _ => local(&beside)?,
             };
-            let began = (Instant::now(), cpu::own_seconds());
-            copy(&one, &copied_to, &places).await?;
-            let copied = (began.0.elapsed().as_secs_f64(), cpu::own_seconds() - began.1);
-            remove(&copied_to, &places).await?;
-
-            let began = (Instant::now(), cpu::own_seconds());
-            let report = larder.migrate(&migration("one", name, false), &|_| Ok(())).await?;
-            let moved = (began.0.elapsed().as_secs_f64(), cpu::own_seconds() - began.1);
-            ensure!(report.originals.objects as usize == OBJECTS && report.failed() == 0, "{report:?}");
-            runs.push((copied, moved));
-
+            let mut run: Run = ((0.0, 0.0), (0.0, 0.0));
+            // By turns, also which of them comes first.
+            for is_copy in [pair % 2 == 0, pair % 2 != 0] {
+                write_out()?;
+                let began = (Instant::now(), cpu::own_seconds());
+                match is_copy {
+                    true => copy(&one, &copied_to, &places).await?,
+                    false => {
+                        let report = larder.migrate(&migration("one", &name), &|_| Ok(())).await?;
+                        let moved = report.originals.objects as usize;
+                        ensure!(moved == OBJECTS && report.failed() == 0, "{report:?}");
+                    }
+                }
+                let took = (began.0.elapsed().as_secs_f64(), cpu::own_seconds() - began.1);
+                *(if is_copy { &mut run.0 } else { &mut run.1 }) = took;
+            }
+            runs.push(run);
             // Back again, at no cost that is counted: the copies that were left are taken up.
-            larder.migrate(&migration(name, "one", false), &|_| Ok(())).await?;
-            larder.migrate(&migration(name, "one", true), &|_| Ok(())).await?;
-            ensure!(other.find(&places[0]).await?.is_none(), "what was left is gone");
+            let back = larder.migrate(&migration(&name, "one"), &|_| Ok(())).await?;
+            ensure!(back.adopted as usize == OBJECTS, "{back:?}");
         }
         let spread = |part: fn(&Run) -> f64| Spread::of(runs.iter().map(part));
         rows.push(vec![
@@ -97,22 +114,30 @@ async fn measure(options: &Options) -> Result<String> {
     ];
     Ok(format!(
         "{OBJECTS} objects of {OBJECT_BYTES} bytes, {CONCURRENCY} at a time, {} runs by turns; goal: at least {GOAL} of the \
-         rate of the plain copy. The copy reads and writes through the same stores; the move hashes, looks at each copy \
-         again, and records it. The server of the bucket is s3s-fs, in a process of its own on the same disk and \
-         processor.\n\n{}",
+         rate of the plain copy. The copy reads and writes through the same stores; the move hashes, too, and records each \
+         copy. The server of the bucket is s3s-fs, in a process of its own on the same disk and processor.\n\n{}",
         options.pairs,
         table(&head, &rows)
     ))
 }
 
-/// Wall and CPU seconds of a plain copy, then of a move.
-type Run = ((f64, f64), (f64, f64));
+fn folder_of(pair: usize) -> String {
+    format!("folder-{pair}")
+}
 
-async fn remove(store: &Arc<dyn Store>, places: &[Place]) -> Result<()> {
-    let removed = stream::iter(places).map(|place| store.remove(place)).buffer_unordered(CONCURRENCY);
-    removed.try_for_each(|_| async { Ok(()) }).await?;
+fn bucket_of(pair: usize) -> String {
+    format!("bucket-{pair}")
+}
+
+/// Waits until the disk has what was written before, so that nobody pays for others.
+fn write_out() -> Result<()> {
+    let synced = std::process::Command::new("sync").status().context("sync")?;
+    ensure!(synced.success(), "sync: {synced}");
     Ok(())
 }
+
+/// Wall and CPU seconds of a plain copy, then of a move.
+type Run = ((f64, f64), (f64, f64));
 
 async fn open(folder: &Path, stores: Stores, ambient: &Ambient) -> Result<Larder> {
     let target = Target::Sqlite { catalog: folder.join("catalog.db"), state: folder.join("state.db") };
@@ -129,7 +154,7 @@ fn bucket() -> Result<BucketName> {
     Ok("bench".parse()?)
 }
 
-fn migration(from: &str, to: &str, cleanup: bool) -> MigrateOptions {
+fn migration(from: &str, to: &str) -> MigrateOptions {
     MigrateOptions {
         from: from.to_owned(),
         to: to.to_owned(),
@@ -137,8 +162,8 @@ fn migration(from: &str, to: &str, cleanup: bool) -> MigrateOptions {
         prefix: None,
         concurrency: None,
         rate_bytes: None,
-        cleanup,
-        grace: Some(larder_core::text::Span::seconds(0)),
+        cleanup: false,
+        grace: None,
         verify: false,
         dry_run: false,
     }

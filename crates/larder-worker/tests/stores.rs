@@ -7,22 +7,28 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
 
 use common::{Home, incoming, photo};
 use larder_assets::{
-    BucketPolicy, CopyTarget, DeleteOptions, Larder, Layout, MigrateOptions, MigrateReport, ReindexOptions,
-    ScrubOptions, Stores, SweepOptions, Unfollowed, WriteCondition,
+    BucketPolicy, CopyTarget, DeleteOptions, Larder, Layout, MigrateEvent, MigrateOptions, MigrateReport,
+    ReindexOptions, ScrubOptions, Stores, SweepOptions, Unfollowed, WriteCondition,
 };
+use larder_catalog::{Class, SpareCopy};
 use larder_core::{AssetId, BucketName, Code, Fault, ObjectKey, text::Span};
 use larder_image::Recipe;
 use larder_store::{ListOptions, MemoryStore, PutOptions, Store, StoreExt, stream_of};
+use larder_testkit::faulty_store::{Faults, FaultyStore, Operation, Rule};
 use larder_worker::Worker;
 use proptest::prelude::*;
 use serde_json::json;
+use tokio::sync::Notify;
 
 /// Two stores and what is opened over them.
 struct Pair {
@@ -48,6 +54,12 @@ impl Pair {
     fn sharing(self) -> Self {
         self.layout.set(Layout::Hash);
         self
+    }
+
+    async fn with_faults_in_two() -> (Self, Faults) {
+        let home = Home::new().await;
+        let (two, faults) = FaultyStore::new(home.store_in("second"));
+        (Self { one: Arc::new(home.store()), two: Arc::new(two), home, layout: Cell::default() }, faults)
     }
 
     async fn local_and_memory() -> Self {
@@ -265,6 +277,153 @@ async fn a_file_of_somebody_else_is_never_overwritten_and_the_others_move() {
     let opened = pair.two.open(&"files/theirs".parse().unwrap(), Default::default()).await.unwrap();
     assert_eq!(opened.body.read_all(100).await.unwrap(), &b"of somebody"[..]);
     assert_eq!(read(&larder, "theirs").await.as_deref(), Some(&b"theirs"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_somebody_holds_keeps_nothing_but_itself_waiting() {
+    let pair = Pair::local().await;
+    let larder = pair.open("one").await;
+    for number in 0..40 {
+        put(&larder, &number.to_string(), number.to_string()).await;
+    }
+    let until = pair.home.ambient().now().plus(Duration::from_secs(30));
+    let held = larder.catalog().commit(Class::Durable, move |tx| {
+        Box::pin(async move { tx.take_place(&files(), &key("7"), "somebody", until).await })
+    });
+    let fence = held.await.unwrap().fence();
+    let (done, others_are_done) = (AtomicUsize::new(0), Notify::new());
+    let watch = |event: &MigrateEvent| {
+        if let MigrateEvent::Done { name, .. } = event
+            && done.fetch_add(1, Ordering::SeqCst) + 1 == 39
+        {
+            assert_ne!(name, "files/7");
+            others_are_done.notify_one();
+        }
+        Ok(())
+    };
+    let options = options("one", "two");
+    let moving = larder.migrate(&options, &watch);
+    let giving_back = async {
+        others_are_done.notified().await;
+        assert_eq!(read(&larder, "7").await.as_deref(), Some(&b"7"[..]));
+        let seven = larder.catalog().asset_at(&files(), &key("7")).await.unwrap().unwrap();
+        assert_eq!(seven.store, "one", "while somebody holds its key, its record stays");
+        let released = larder
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.release_place(&fence).await }));
+        released.await.unwrap();
+    };
+    let (report, ()) = tokio::join!(moving, giving_back);
+    let report = report.unwrap();
+    assert_eq!((report.originals.objects, report.skipped, report.failed()), (40, 0, 0), "{report:?}");
+    assert_eq!(pair.places("two").await.len(), 40);
+    for number in 0..40 {
+        let name = number.to_string();
+        assert_eq!(read(&larder, &name).await.as_deref(), Some(name.as_bytes()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_object_costs_one_request_once_the_store_was_seen_to_answer_right() {
+    let (pair, faults) = Pair::with_faults_in_two().await;
+    let larder = pair.open("one").await;
+    for number in 0..100 {
+        put(&larder, &number.to_string(), number.to_string()).await;
+    }
+    put(&larder, "large", vec![7; 1 << 20]).await;
+    let before = faults.log().len();
+    migrate(&larder, "one", "two").await;
+    let (put, looked) = (faults.count(Operation::Put), faults.count(Operation::Stat));
+    assert_eq!(put, 101);
+    // Those that are under way at first are looked at, and large ones always.
+    assert!((2..=17).contains(&looked), "{looked}");
+    let others: Vec<_> = faults
+        .log()
+        .into_iter()
+        .skip(before)
+        .filter(|(asked, _)| !matches!(asked, Operation::Put | Operation::Stat))
+        .collect();
+    assert_eq!(others, [], "and nothing else was asked");
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_what_was_sent_is_named_by_no_record() {
+    let rules: [fn() -> Rule; 2] = [
+        || Rule::on(Operation::Put).at("files/cut").truncates_after_bytes(2),
+        || Rule::on(Operation::Put).at("files/cut").times(1).answers_a_wrong_fingerprint(),
+    ];
+    for rule in rules {
+        let (pair, faults) = Pair::with_faults_in_two().await;
+        let larder = pair.open("one").await;
+        put(&larder, "cut", "whole").await;
+        faults.add(rule());
+        let report = larder.migrate(&options("one", "two"), &|_| Ok(())).await.unwrap();
+        assert_eq!((report.originals.objects, report.failed()), (0, 1), "{report:?}");
+        let asset = larder.catalog().asset_at(&files(), &key("cut")).await.unwrap().unwrap();
+        assert_eq!(asset.store, "one");
+        assert_eq!(read(&larder, "cut").await.as_deref(), Some(&b"whole"[..]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn regression_a_place_that_another_copy_blocks_while_a_writer_clears_it() {
+    let home = Home::new().await;
+    let (one, faults) = FaultyStore::new(home.store());
+    let two: Arc<dyn Store> = Arc::new(home.store_in("second"));
+    let pair = Pair { one: Arc::new(one), two, home, layout: Cell::default() };
+    let larder = pair.open("two").await;
+    put(&larder, "a/b", "before").await;
+    let asset = larder.catalog().asset_at(&files(), &key("a/b")).await.unwrap().unwrap();
+    // A move back was cut off when this copy had landed.
+    let copy = SpareCopy { store: "one".into(), fingerprint: String::new(), ..SpareCopy::left_by(&asset) };
+    let noted = larder
+        .catalog()
+        .commit(Class::Durable, move |tx| Box::pin(async move { tx.note_coming(&copy).await }));
+    assert!(noted.await.unwrap());
+    let at = "files/a/b".parse().unwrap();
+    pair.one.put_bytes(&at, &b"before"[..], PutOptions::default()).await.unwrap();
+
+    let rename = Rule::on(Operation::Rename).at("files/a/b").skip(1).times(1);
+    faults.add(rename.delayed(Duration::from_millis(500)));
+    let writer = pair.open("one").await;
+    let blocking = async {
+        while pair.one.find(&at).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        pair.one.put_bytes(&"files/a".parse().unwrap(), &b"a"[..], PutOptions::default()).await.unwrap();
+    };
+    tokio::join!(put(&writer, "a/b", "after"), blocking);
+    assert_eq!(read(&writer, "a/b").await.as_deref(), Some(&b"after"[..]));
+    let asset = writer.catalog().asset_at(&files(), &key("a/b")).await.unwrap().unwrap();
+    assert_ne!(asset.place, "files/a/b", "it lies at its escaped place");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn regression_a_move_back_to_copies_that_are_being_removed_names_none_of_them() {
+    let (pair, faults) = Pair::with_faults_in_two().await;
+    let larder = pair.open("two").await;
+    let mut picture = incoming("media");
+    picture.key = Some(key("photo.jpg"));
+    let picture = larder.put(picture, WriteCondition::None, stream_of(photo(64, 48))).await.unwrap().asset.id;
+    Worker::drain(&larder).await.unwrap();
+    let variants = larder.catalog().variants(picture).await.unwrap();
+    migrate(&larder, "two", "one").await;
+
+    for variant in &variants {
+        faults.add(Rule::on(Operation::Remove).at(variant.place.clone()).delayed(Duration::from_millis(500)));
+    }
+    let moving_back = async {
+        while faults.count(Operation::Remove) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        larder.migrate(&options("one", "two"), &|_| Ok(())).await.unwrap()
+    };
+    tokio::join!(clean_up(&larder, "two", "one"), moving_back);
+    for variant in larder.catalog().variants(picture).await.unwrap() {
+        let at = variant.place.parse().unwrap();
+        let found = pair.store(&variant.store).find(&at).await.unwrap();
+        assert!(found.is_some(), "{} names bytes in {} that are gone", variant.place, variant.store);
+    }
 }
 
 #[tokio::test]

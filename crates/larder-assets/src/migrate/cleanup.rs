@@ -4,7 +4,7 @@ use larder_catalog::{AssetRecord, CopyState, SpareCopy};
 use larder_core::{Code, Fault};
 use larder_store::OpenOptions;
 
-use super::{MigrateOptions, run::Outcome};
+use super::{MigrateOptions, one::Outcome};
 use crate::{
     larder::{Larder, place},
     spare::{Dropped, Forget},

@@ -1,15 +1,20 @@
 //! Copying bytes from store to store: streamed, hashed on the way, all or nothing.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use larder_catalog::Class;
 use larder_core::{Code, Fault};
-use larder_store::{ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Store, StoreExt};
+use larder_store::{
+    ByteStream, Condition, Fingerprint, OpenOptions, Place, PutOptions, Stat, Store, StoreExt,
+};
 use sha2::{Digest, Sha256};
 
-use super::{item::Item, rate::Rate};
+use super::{item::Item, one::Way, rate::Rate};
 use crate::{
     larder::{Larder, place},
     spare::Forget,
@@ -35,36 +40,64 @@ pub(super) enum Copied {
     Displaced,
 }
 
+/// From this size on a copy is always looked at again: that is nothing beside its bytes, and what is put in
+/// parts may be answered in another way.
+const LOOKED_AT_BYTES: u64 = 1 << 20;
+
+/// Whether a store answers to a put what it answers when it is asked again, as a run has seen it so far.
+///
+/// A record says what readers will be answered, and one that says otherwise costs each of them a look at the
+/// whole bytes. A store of which this was seen is believed afterwards, for small copies: what it was sent is
+/// certain by digest and signature, and before anything that was left is removed, the copy is looked at again
+/// in any case.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    agree: AtomicBool,
+}
+
+impl Answers {
+    fn have_to_be_checked(&self, store: &Arc<dyn Store>, item: &Item) -> bool {
+        // Where two who put at the same time may both succeed, the answer says nothing of what lies there.
+        !self.agree.load(Ordering::Relaxed)
+            || !store.capabilities().create_if_absent
+            || item.size_bytes() >= LOOKED_AT_BYTES
+    }
+
+    /// What lies where a copy was put, if it is that copy.
+    async fn check(&self, store: &Arc<dyn Store>, at: &Place, put: &Stat) -> Result<Option<Stat>, Fault> {
+        let now = match store.stat(at).await {
+            // Another move took it back meanwhile.
+            Err(larder_store::Error::NotFound { .. }) => return Ok(None),
+            now => now?,
+        };
+        let same = now.fingerprint == put.fingerprint;
+        self.agree.fetch_or(same, Ordering::Relaxed);
+        Ok(same.then_some(now))
+    }
+}
+
 impl Larder {
     /// Copies the bytes of an item into another store. Nothing that lies there is overwritten, and when
-    /// this returns the copy is durable, has the digest that the record says, and was looked at again.
-    pub(super) async fn copy_item(
-        &self,
-        item: &Item,
-        to: &str,
-        rate: Option<&Arc<Rate>>,
-    ) -> Result<Copied, Fault> {
+    /// this returns the copy is durable, has the digest that the record says, and its fingerprint is the one
+    /// that readers will find.
+    pub(super) async fn copy_item(&self, item: &Item, way: &Way) -> Result<Copied, Fault> {
         let (natural, escaped) = item.targets(self).await?;
-        match self.copy_to(item, to, natural, rate).await? {
+        match self.copy_to(item, way, natural).await? {
             Some(copied) => Ok(copied),
             None => {
                 // The file system can't give the place: `a` beside `a/b`.
+                let to = &way.to;
                 let blocked = || Fault::internal(format!("the place {} is blocked in {to}", item.at()));
                 let escaped = escaped.ok_or_else(blocked)?;
                 self.announce_copy(item, to, &escaped).await?;
-                self.copy_to(item, to, escaped, rate).await?.ok_or_else(blocked)
+                self.copy_to(item, way, escaped).await?.ok_or_else(blocked)
             }
         }
     }
 
     /// Copies to one place; `None` if the store can't give it.
-    async fn copy_to(
-        &self,
-        item: &Item,
-        to: &str,
-        at: Place,
-        rate: Option<&Arc<Rate>>,
-    ) -> Result<Option<Copied>, Fault> {
+    async fn copy_to(&self, item: &Item, way: &Way, at: Place) -> Result<Option<Copied>, Fault> {
+        let to = way.to.as_str();
         let target = self.store(to)?;
         // One that shares its bytes may have brought them already.
         if item.is_shared()
@@ -79,24 +112,26 @@ impl Larder {
             condition: Condition::IfAbsent,
             size_hint: Some(item.size_bytes()),
         };
-        let Some(body) = self.source_of(item, rate).await? else { return Ok(Some(Copied::Outdated)) };
-        // Readers will compare with what the store says of the bytes when it is asked again.
-        let (put, now, adopted) = match target.put(&at, body, options).await {
-            Ok(put) => match target.stat(&at).await {
-                // Another move took it back meanwhile.
-                Err(larder_store::Error::NotFound { .. }) => (put.fingerprint, None, false),
-                now => (put.fingerprint, Some(now?), false),
-            },
+        let Some(body) = self.source_of(item, way.rate.as_ref()).await? else {
+            return Ok(Some(Copied::Outdated));
+        };
+        let (now, adopted) = match target.put(&at, body, options).await {
+            // It did not read the bytes to their end, where their digest is known.
+            Ok(put) if put.size_bytes != item.size_bytes() => (None, false),
+            Ok(put) if way.answers.have_to_be_checked(target, item) => {
+                (way.answers.check(target, &at, &put).await?, false)
+            }
+            Ok(put) => (Some(put), false),
             Err(larder_store::Error::Precondition { .. }) => match self.holds(target, &at, item).await? {
                 // Whoever put it may have died before it was durable.
-                Some(found) => (found, target.settle(&at).await?, true),
+                Some(found) => (target.settle(&at).await?.filter(|now| now.fingerprint == found), true),
                 None => return self.occupied(item, to, &at).await.map(Some),
             },
             Err(larder_store::Error::Blocked { .. }) => return Ok(None),
             Err(larder_store::Error::Body(source)) => return Err(broken_off(source)),
             Err(error) => return Err(error.into()),
         };
-        match now.filter(|now| now.fingerprint == put) {
+        match now {
             Some(now) => {
                 let fingerprint = now.fingerprint.to_string();
                 Ok(Some(Copied::To(Landed { place: at, fingerprint, adopted })))

@@ -7,7 +7,8 @@
 //! 2. The bytes are copied to the same place of the other store, hashed as they go. No turn is held,
 //!    so no writer waits; nothing that lies there is overwritten.
 //! 3. One transaction proves the turn of the key, switches the record if it is still the one that was
-//!    read, and notes what it left ([`CopyState::Left`]).
+//!    read, and notes what it left ([`CopyState::Left`]); it does so for all copies that have landed by
+//!    then.
 //!
 //! What was left stays until somebody asks for its removal (`cleanup`): readers that looked at the
 //! record a moment ago find their bytes, and the way back is short. Killed anywhere, a move goes on
@@ -16,9 +17,11 @@
 //! [`CopyState::Coming`]: larder_catalog::CopyState::Coming
 //! [`CopyState::Left`]: larder_catalog::CopyState::Left
 
+mod batch;
 mod cleanup;
 mod copying;
 mod item;
+mod one;
 mod rate;
 mod run;
 mod switch;

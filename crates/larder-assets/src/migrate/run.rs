@@ -3,58 +3,37 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use larder_catalog::{Class, CopyState, SpareCopy, StoreFilter};
 use larder_core::{Code, Fault, FaultKind};
 use tokio::{
+    sync::Semaphore,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep},
+    time::Instant,
 };
 
 use super::{
     CONCURRENCY, GRACE, MigrateCount, MigrateEvent, MigrateFailed, MigrateFailure, MigrateOptions,
     MigrateReport, Moved, Watch,
-    copying::{Copied, Landed},
+    batch::{LANDED_MAX, Switcher},
     item::Item,
+    one::{Outcome, Way},
     rate::Rate,
 };
-use crate::{fail_point, larder::Larder, spare::Forget};
+use crate::{fail_point, larder::Larder};
 
-/// Records of a page. The notes of a page are one commit.
-const PAGE: u32 = 256;
+/// Records of a page, as many as the catalogue answers at a time. The notes of a page are one commit.
+const PAGE: u32 = 1_000;
 
 /// How often a store is gone through: what came while one pass ran is moved by the next.
 const PASSES_MAX: usize = 10;
 
-/// How often one thing is tried: it may be replaced while it is copied.
-const ATTEMPTS: u32 = 6;
-
-/// How long to wait before the second attempt; doubled for each further one.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// After so many failures in a row by stores that do not answer, there is no sense in going on.
 const AWAY_MAX: u32 = 32;
 
-/// Age at which the note of a copy on its way is renewed: well before a sweep takes it for one that was
-/// cut off.
-const NOTE_RENEWED: Duration = Duration::from_secs(600);
-
 /// Failures of one reason that are told one by one.
 const FIRST_MAX: usize = 10;
-
-/// How one thing ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Copied,
-    /// The right bytes were there already.
-    Adopted,
-    /// What was left is gone.
-    Removed,
-    /// There is nothing (more) to do.
-    Skipped,
-}
 
 /// What came of one thing.
 struct Ended {
@@ -81,14 +60,13 @@ impl Larder {
             return self.count_to_move(filter).await;
         }
         let mut run = Run::new(self, options, watch);
-        let rate = options.rate_bytes.map(|bytes| Arc::new(Rate::new(bytes)));
         for _ in 0..PASSES_MAX {
             let before = run.handled;
             let mut last = None;
             loop {
                 let page = self.catalog().assets_in_store(filter, last.as_ref(), PAGE).await?;
                 let items = page.iter().cloned().map(|asset| Item::Asset(Box::new(asset))).collect();
-                run.move_page(items, rate.as_ref()).await?;
+                run.move_page(items).await?;
                 last = page.into_iter().last();
                 if last.is_none() {
                     break;
@@ -107,7 +85,7 @@ impl Larder {
                     assets.insert(variant.asset_id, asset.clone());
                     items.push(Item::Variant(Box::new(variant.clone()), asset));
                 }
-                run.move_page(items, rate.as_ref()).await?;
+                run.move_page(items).await?;
                 last = page.into_iter().last();
                 if last.is_none() {
                     break;
@@ -194,131 +172,11 @@ impl Larder {
         }
     }
 
-    /// Moves one thing, and whatever it becomes while it is moved.
-    async fn move_item(
-        &self,
-        mut item: Item,
-        to: &str,
-        mut noted: Option<Instant>,
-        rate: Option<&Arc<Rate>>,
-    ) -> Result<Outcome, Fault> {
-        if let Item::Variant(variant, None) = &item {
-            // Its asset is gone for good: so is it, with the next collection or now.
-            self.remove_variant(variant).await?;
-            return Ok(Outcome::Skipped);
-        }
-        if noted.is_none() {
-            let (natural, _) = item.targets(self).await?;
-            self.announce_copy(&item, to, &natural).await?;
-            noted = Some(Instant::now());
-        }
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
-            }
-            let copied = match self.copy_item(&item, to, rate).await {
-                Err(fault) if fault.kind() == FaultKind::Unavailable && attempt + 1 < ATTEMPTS => continue,
-                copied => copied?,
-            };
-            if let Copied::To(landed) = &copied {
-                fail_point::reached("migrate.copied");
-                if self.is_noted(&item, to, landed, noted).await? && self.switch(&item, to, landed).await? {
-                    return Ok(if landed.adopted { Outcome::Adopted } else { Outcome::Copied });
-                }
-            }
-            let Some(now) = self.look_again(&item, to, &copied).await? else { return Ok(Outcome::Skipped) };
-            item = now;
-            let (natural, _) = item.targets(self).await?;
-            self.announce_copy(&item, to, &natural).await?;
-            noted = Some(Instant::now());
-        }
-        Err(Fault::new(Code::Conflict, "it changes all the time").remedy("run it again later"))
-    }
-
-    /// The record as it is now, after it was found to be another one, or its bytes were not there; `None`
-    /// if there is nothing to move any more. A copy of what it was before is taken back.
-    async fn look_again(&self, item: &Item, to: &str, copied: &Copied) -> Result<Option<Item>, Fault> {
-        if let Item::Asset(asset) = item {
-            // Waits for whoever writes there, and settles what a dead writer left.
-            let held = self.hold(&asset.bucket, &asset.key).await?;
-            self.release(&held).await;
-        }
-        let now = item.again(self).await?;
-        let same = |now: &Item| {
-            (now.at(), now.sha256(), now.fingerprint(), now.kind())
-                == (item.at(), item.sha256(), item.fingerprint(), item.kind())
-        };
-        match (copied, now) {
-            (Copied::To(landed), now) => {
-                if !now.as_ref().is_some_and(same) {
-                    self.take_copy_back(item, to, landed).await?;
-                }
-                Ok(now)
-            }
-            (Copied::Outdated, Some(now)) if same(&now) => match &now {
-                // They can be made again, and are, by whoever asks for them.
-                Item::Variant(variant, _) => {
-                    tracing::warn!(
-                        place = variant.place,
-                        "a variant's bytes are gone; it will be made again"
-                    );
-                    self.remove_lost_variant(variant).await?;
-                    Ok(None)
-                }
-                Item::Asset(asset) => Err(Fault::new(
-                    Code::StoredBytesCorrupt,
-                    format!(
-                        "the bytes at {} in {} are gone or not those of the record",
-                        now.at(),
-                        asset.store
-                    ),
-                )
-                .remedy("restore the file from a backup, or delete the asset")),
-            },
-            (Copied::Outdated | Copied::Displaced, now) => Ok(now),
-        }
-    }
-
-    /// Removes a copy that no record will name.
-    async fn take_copy_back(&self, item: &Item, to: &str, landed: &Landed) -> Result<(), Fault> {
-        let noted = self.catalog().spare_copy(to, landed.place.as_str()).await?;
-        let ours = |copy: &SpareCopy| copy.state != CopyState::Left && copy.sha256 == item.sha256();
-        if let Some(copy) = noted.filter(ours) {
-            self.remove_spare(&copy, Forget::Now).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether the copy is still noted as on its way; renews a note that got old, and looks whether its
-    /// bytes outlived it.
-    async fn is_noted(
-        &self,
-        item: &Item,
-        to: &str,
-        landed: &Landed,
-        noted: Option<Instant>,
-    ) -> Result<bool, Fault> {
-        if noted.is_some_and(|at| at.elapsed() < NOTE_RENEWED) {
-            return Ok(true);
-        }
-        self.announce_copy(item, to, &landed.place).await?;
-        Ok(self.lies_at(to, landed.place.as_str()).await?.is_some_and(|found| found == landed.fingerprint))
-    }
-
     /// Notes the copies of a page in one commit; answers which of them are noted so.
-    async fn note_all(&self, copies: Vec<Option<SpareCopy>>) -> Result<Vec<bool>, Fault> {
-        let noted = self.catalog().commit(Class::Durable, move |tx| {
-            Box::pin(async move {
-                let mut noted = Vec::with_capacity(copies.len());
-                for copy in &copies {
-                    noted.push(match copy {
-                        Some(copy) => tx.note_coming(copy).await?,
-                        None => false,
-                    });
-                }
-                Ok(noted)
-            })
-        });
+    async fn note_all(&self, copies: Vec<SpareCopy>) -> Result<Vec<bool>, Fault> {
+        let noted = self
+            .catalog()
+            .commit(Class::Durable, move |tx| Box::pin(async move { tx.note_all_coming(&copies).await }));
         Ok(noted.await?)
     }
 }
@@ -351,6 +209,7 @@ struct Run<'a> {
     /// Dropped with the run, they stop where they are.
     tasks: JoinSet<Ended>,
     concurrency: usize,
+    way: Way,
     report: MigrateReport,
     failures: BTreeMap<&'static str, MigrateFailure>,
     /// What failed is not tried again by a later pass.
@@ -362,12 +221,20 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(larder: &'a Larder, options: &'a MigrateOptions, watch: &'a Watch<'a>) -> Self {
+        let concurrency = options.concurrency.unwrap_or(CONCURRENCY);
         Self {
             larder,
             options,
             watch,
             tasks: JoinSet::new(),
-            concurrency: options.concurrency.unwrap_or(CONCURRENCY),
+            concurrency,
+            way: Way {
+                to: options.to.clone(),
+                copies: Arc::new(Semaphore::new(concurrency)),
+                rate: options.rate_bytes.map(|bytes| Arc::new(Rate::new(bytes))),
+                answers: Arc::default(),
+                switcher: Switcher::start(larder, &options.to),
+            },
             report: MigrateReport::default(),
             failures: BTreeMap::new(),
             failed: HashSet::new(),
@@ -376,27 +243,30 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn move_page(&mut self, items: Vec<Item>, rate: Option<&Arc<Rate>>) -> Result<(), Fault> {
+    async fn move_page(&mut self, items: Vec<Item>) -> Result<(), Fault> {
         let items: Vec<Item> = items.into_iter().filter(|item| !self.failed.contains(&id_of(item))).collect();
-        let to = &self.options.to;
         let mut notes = Vec::with_capacity(items.len());
         for item in &items {
             // Whatever is wrong with an item is told when its turn comes.
             let targets = item.targets(self.larder).await;
-            notes.push(targets.ok().and_then(|(natural, _)| item.copy_at(to, &natural)));
+            notes.push(targets.ok().and_then(|(natural, _)| item.copy_at(&self.way.to, &natural)));
         }
         if notes.is_empty() {
             return Ok(());
         }
-        let (noted, at) = (self.larder.note_all(notes).await?, Instant::now());
+        let can_be_noted: Vec<bool> = notes.iter().map(Option::is_some).collect();
+        let (noted, at) =
+            (self.larder.note_all(notes.into_iter().flatten().collect()).await?, Instant::now());
         fail_point::reached("migrate.noted");
-        for (item, noted) in items.into_iter().zip(noted) {
-            let noted = noted.then_some(at);
-            self.drain(self.concurrency - 1).await?;
-            let (larder, to, rate) = (self.larder.clone(), to.clone(), rate.cloned());
+        let mut noted = noted.into_iter();
+        for (item, can_be_noted) in items.into_iter().zip(can_be_noted) {
+            let noted = (can_be_noted && noted.next().unwrap_or(false)).then_some(at);
+            // Who copies does not wait for those whose copies have landed.
+            self.drain(self.concurrency + LANDED_MAX - 1).await?;
+            let (larder, way) = (self.larder.clone(), self.way.clone());
             self.tasks.spawn(async move {
                 let (id, kind, name, bytes) = (id_of(&item), item.kind(), item.name(), item.size_bytes());
-                let outcome = larder.move_item(item, &to, noted, rate.as_ref()).await;
+                let outcome = larder.move_item(item, &way, noted).await;
                 Ended { id, kind, name, bytes, outcome }
             });
         }

@@ -1,4 +1,4 @@
-//! Switching a record to the store in which a copy of its bytes lies now.
+//! Switching one record by itself to the store in which a copy of its bytes lies now.
 
 use larder_catalog::{AssetRecord, Class, CopyState, Error, Fence, SpareCopy, Tx};
 use larder_core::Fault;
@@ -15,7 +15,7 @@ impl Larder {
     ///
     /// Usually nobody else writes the key: then that transaction takes the turn as well and gives it back,
     /// so that no writer ever waits for a move. A variant has no turn; its record alone decides.
-    pub(super) async fn switch(&self, item: &Item, to: &str, landed: &Landed) -> Result<bool, Fault> {
+    pub(super) async fn switch_alone(&self, item: &Item, to: &str, landed: &Landed) -> Result<bool, Fault> {
         let work = SwitchWork {
             item: item.clone(),
             to: to.to_owned(),
@@ -80,7 +80,7 @@ impl Larder {
         self.switched(item, switched)
     }
 
-    /// As [`switch`](Self::switch), to bytes that others may share: none is removed meanwhile, and they are
+    /// As [`switch_alone`](Self::switch_alone), to bytes that others may share: none is removed meanwhile, and they are
     /// looked at again.
     async fn switch_shared(
         &self,

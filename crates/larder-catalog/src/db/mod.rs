@@ -2,6 +2,7 @@
 
 mod connection;
 mod group;
+mod many;
 mod operation;
 mod postgres;
 mod sqlite;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use larder_core::Ambient;
 
 pub(crate) use connection::Connection;
+pub(crate) use many::Columns;
 pub(crate) use operation::{Operation, Work};
 pub(crate) use postgres::PostgresDb;
 pub(crate) use sqlite::{SqliteDb, SqliteFile};

@@ -66,7 +66,10 @@ impl SqliteFile {
 
     /// Opens the connection of a writer that asks again when the file is locked.
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection> {
-        self.connect_with(self.options().busy_timeout(BUSY_WAIT_OF_WRITER)).await
+        // A statement that changes many rows keeps what it changes until it has ended, to take it back if it
+        // fails: as much as the rows themselves, for which a file would be made each time.
+        let options = self.options().busy_timeout(BUSY_WAIT_OF_WRITER).pragma("temp_store", "memory");
+        self.connect_with(options).await
     }
 
     /// While several processes switch a new file to WAL at once, SQLite answers "locked" without

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::asset::AssetRecord;
 use crate::{
-    db::Statement,
+    db::{Columns, Statement},
     error::Result,
     tx::{Class, Tx},
 };
@@ -62,17 +62,22 @@ impl Tx {
     pub(crate) async fn write_counts(&mut self) -> Result<()> {
         let counts = std::mem::take(self.counts());
         let shard = if self.is_postgres() { counts.shard } else { 0 };
-        for (of, (objects, bytes)) in counts.changes.into_iter().filter(|(_, change)| *change != (0, 0)) {
-            let columns = vec![
-                ("bucket", of.bucket.into()),
-                ("store", of.store.into()),
-                ("content_type", of.content_type.into()),
-                ("deleted", of.deleted.into()),
-                ("shard", shard.into()),
-                ("objects", objects.into()),
-                ("bytes", bytes.into()),
-            ];
-            let add = Statement::insert("asset_counters", columns).push(
+        let changed = counts.changes.into_iter().filter(|(_, change)| *change != (0, 0));
+        let rows: Vec<Columns> = changed
+            .map(|(of, (objects, bytes))| {
+                vec![
+                    ("bucket", of.bucket.into()),
+                    ("store", of.store.into()),
+                    ("content_type", of.content_type.into()),
+                    ("deleted", of.deleted.into()),
+                    ("shard", shard.into()),
+                    ("objects", objects.into()),
+                    ("bytes", bytes.into()),
+                ]
+            })
+            .collect();
+        if let Some(add) = Statement::insert_rows("asset_counters", &rows, self.is_postgres()) {
+            let add = add.push(
                 " ON CONFLICT (bucket, store, content_type, deleted, shard) DO UPDATE SET \
                  objects = asset_counters.objects + excluded.objects, \
                  bytes = asset_counters.bytes + excluded.bytes",

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    db::{FromRow, Row, Statement, json},
+    db::{Columns, FromRow, Row, Statement, json},
     error::{Error, Result},
     page::bounded,
     reads::reads,
@@ -127,10 +127,28 @@ impl Catalog {
 impl Tx {
     /// Leaves a mark of a change.
     pub(crate) async fn mark_meta(&mut self, kind: MetaKind, id: impl std::fmt::Display) -> Result<()> {
-        // 63 random bits: no two marks are the same, and nobody waits for another's row.
-        let mark = i64::from_le_bytes(self.ambient().random_bytes()) & i64::MAX;
-        let columns = vec![("mark", mark.into()), ("kind", kind.into()), ("id", id.to_string().into())];
-        self.execute(Class::Durable, Statement::insert("meta_changes", columns)).await.map(drop)
+        self.mark_all_meta([(kind, id.to_string())]).await
+    }
+
+    /// Leaves marks of many changes.
+    pub(crate) async fn mark_all_meta(
+        &mut self,
+        changes: impl IntoIterator<Item = (MetaKind, String)>,
+    ) -> Result<()> {
+        // 63 random bits: no two marks are the same, and nobody waits for another's row. Marks of one
+        // transaction follow each other, which keeps them on one page of the table.
+        let first = i64::from_le_bytes(self.ambient().random_bytes());
+        let marks: Vec<Columns> = (0..)
+            .zip(changes)
+            .map(|(index, (kind, id))| {
+                let mark = first.wrapping_add(index) & i64::MAX;
+                vec![("mark", mark.into()), ("kind", kind.into()), ("id", id.into())]
+            })
+            .collect();
+        match Statement::insert_rows("meta_changes", &marks, self.is_postgres()) {
+            Some(insert) => self.execute(Class::Durable, insert).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Takes the log for `holder` until `expires_at`, with the next number. `None` while another holds it.

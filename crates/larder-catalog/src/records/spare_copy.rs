@@ -9,7 +9,7 @@ use larder_core::{AssetId, BucketName, ObjectKey, Timestamp, VariantId};
 
 use super::{asset::AssetRecord, variant::VariantRecord};
 use crate::{
-    db::{FromRow, Param, Row, Statement},
+    db::{Columns, FromRow, Row, Statement},
     error::Result,
     page::bounded,
     reads::reads,
@@ -91,7 +91,7 @@ impl SpareCopy {
         }
     }
 
-    fn columns(&self, state: CopyState, now: Timestamp) -> Vec<(&'static str, Param)> {
+    pub(super) fn columns(&self, state: CopyState, now: Timestamp) -> Columns {
         vec![
             ("store", (&self.store).into()),
             ("place", (&self.place).into()),
@@ -111,7 +111,7 @@ impl SpareCopy {
 const SELECT: &str = "SELECT store, place, state, asset_id, variant_id, bucket, key, size_bytes, sha256, \
     fingerprint, noted_at FROM spare_copies ";
 
-const REPLACE: &str = " ON CONFLICT (store, place) DO UPDATE SET state = excluded.state, \
+pub(super) const REPLACE: &str = " ON CONFLICT (store, place) DO UPDATE SET state = excluded.state, \
     asset_id = excluded.asset_id, variant_id = excluded.variant_id, bucket = excluded.bucket, \
     key = excluded.key, size_bytes = excluded.size_bytes, sha256 = excluded.sha256, \
     noted_at = excluded.noted_at";
@@ -213,6 +213,18 @@ impl Tx {
         let columns = vec![("state", CopyState::Void.into()), ("noted_at", since.into())];
         let update = same(Statement::update("spare_copies", columns).push(" WHERE 1 = 1"), copy);
         Ok(self.execute(Class::Durable, update).await? == 1)
+    }
+
+    /// Marks a copy as to be removed that is on its way again to where one with the same bytes was removed: what was found
+    /// there is not there any more.
+    pub async fn void_coming_copy(&mut self, removed: &SpareCopy) -> Result<()> {
+        let columns = vec![("state", CopyState::Void.into()), ("noted_at", self.now().into())];
+        let update = Statement::update("spare_copies", columns)
+            .push(" WHERE state = 'coming'")
+            .and("store = ", &removed.store)
+            .and("place = ", &removed.place)
+            .and("sha256 = ", &removed.sha256);
+        self.execute(Class::Durable, update).await.map(drop)
     }
 
     /// Forgets a copy that is gone, unless it is noted otherwise by now. Answers whether it was there.

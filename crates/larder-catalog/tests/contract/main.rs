@@ -1,6 +1,7 @@
 //! What the catalogue promises, on both engines.
 
 mod assets;
+mod batches;
 mod commits;
 mod engine;
 mod meta;
