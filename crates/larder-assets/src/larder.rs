@@ -78,6 +78,21 @@ impl Larder {
         stores: impl Into<Stores>,
         ambient: Ambient,
     ) -> Result<Self, Fault> {
+        let larder = Self::open_to_read(settings, catalog, stores, ambient).await?;
+        larder.recover().await?;
+        Ok(larder)
+    }
+
+    /// As [`Larder::open`], but mends nothing: another process writes the catalogue.
+    ///
+    /// # Errors
+    /// As [`Larder::open`].
+    pub async fn open_to_read(
+        settings: Settings,
+        catalog: Catalog,
+        stores: impl Into<Stores>,
+        ambient: Ambient,
+    ) -> Result<Self, Fault> {
         let stores = stores.into();
         let links = Links::new(settings.public_url.clone(), settings.secrets.clone(), ambient.clone())
             .with_lives(settings.signed_url_life, settings.signed_url_life_max);
@@ -106,7 +121,6 @@ impl Larder {
                 links,
             }),
         };
-        larder.recover().await?;
         Ok(larder)
     }
 

@@ -1,7 +1,7 @@
 //! The handle of the catalogue, and the one function through which everything is written.
 
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, OnceLock, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -90,6 +90,11 @@ impl Catalog {
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
         T: Send + 'static,
     {
+        if class == Class::Durable
+            && let Some(why) = self.inner.shared.refusal.get()
+        {
+            return Err(Error::unavailable(why.clone()));
+        }
         let (operation, answer) = Work::new(work);
         self.inner.db.submit(class, Box::new(operation)).await;
         answer.await.unwrap_or_else(|_| Err(Error::unavailable("the catalogue is closing")))
@@ -108,6 +113,18 @@ impl Catalog {
     /// From now on every durable commit waits for `barrier` before it is acknowledged.
     pub fn install_barrier(&self, barrier: Arc<dyn CommitBarrier>) {
         *self.inner.shared.barrier.write().unwrap_or_else(PoisonError::into_inner) = Some(barrier);
+    }
+
+    /// From now on this handle and its clones make no durable commit: somebody else writes the catalogue. Each fails as
+    /// [`Error::Unavailable`], which says why.
+    pub fn refuse_writes(&self, why: impl Into<String>) {
+        // What was said first counts.
+        let _ = self.inner.shared.refusal.set(why.into());
+    }
+
+    /// Whether writes are refused, and why.
+    pub fn writes_refused(&self) -> Option<&str> {
+        self.inner.shared.refusal.get().map(String::as_str)
     }
 
     /// Commits of a class since the catalogue was opened.
@@ -198,6 +215,8 @@ pub(crate) struct Shared {
     /// Counts reasons to look for jobs, from wherever.
     woken: watch::Sender<u64>,
     barrier: RwLock<Option<Arc<dyn CommitBarrier>>>,
+    /// Why nothing durable is written.
+    refusal: OnceLock<String>,
     durable: Counters,
     ephemeral: Counters,
 }
@@ -224,6 +243,7 @@ impl Shared {
             own_jobs: watch::Sender::new(0),
             woken: watch::Sender::new(0),
             barrier: RwLock::new(None),
+            refusal: OnceLock::new(),
             durable: Counters::default(),
             ephemeral: Counters::default(),
         }

@@ -62,7 +62,7 @@ pub use self::{
     push::{PushOptions, PushReport, push},
     remote::{FetchedEntry, Listed, Object, Remote},
     replicate::{Finished, ReplicateOptions, Replicated, Replicator, Round},
-    session::{Committed, LEASE, Session},
+    session::{Committed, LEASE, Session, Waiting},
     sidecar::Sidecar,
     verify::{VerifyReport, verify},
 };

@@ -11,7 +11,7 @@ use crate::{
     history::Along,
     progress::{Event, Watch},
     remote::Remote,
-    session::{Committed, Session},
+    session::{Committed, Session, Waiting},
     sidecar::Sidecar,
     standing::{Standing, standing},
     upload::{Compared, Once, compare, open},
@@ -107,10 +107,12 @@ pub async fn push(remote: &Remote, path: &Path, options: PushOptions, watch: &Wa
 }
 
 /// Tells who is waited for.
-pub(crate) fn waiting(watch: &Watch) -> impl FnMut(&str) -> Result<()> + Send + use<> {
+pub(crate) fn waiting(watch: &Watch) -> impl FnMut(Waiting<'_>) -> Result<()> + Send + use<> {
     let watch = watch.clone();
-    move |owner| {
-        watch(&Event::Waiting { owner: owner.to_owned() });
+    move |waiting| {
+        if let Waiting::For(owner) = waiting {
+            watch(&Event::Waiting { owner: owner.to_owned() });
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use axum::Router;
 use http::{Method, Request, Response, header, request::Parts};
 use http_body::Body;
 use larder_assets::Larder;
+use larder_core::{Code, Fault};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -126,6 +127,12 @@ impl App {
         parts: &mut Parts,
         body: RequestBody,
     ) -> Response<ResponseBody> {
+        if let Some(why) = self.larder().catalog().writes_refused()
+            && !parts.method.is_safe()
+        {
+            let fault = Fault::new(Code::CatalogUnavailable, why);
+            return context.refuse(fault.into(), parts.uri.path());
+        }
         // Delivery is most of what is asked for; it does not go through the router.
         if let Some(door) = delivery::Door::of(parts.uri.path()) {
             let outcome = delivery::deliver(context, door, parts).await;

@@ -17,14 +17,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest that a holder can ask others to wait after an entry of its.
 const PATIENCE_MAX: Duration = Duration::from_secs(300);
 
+/// What a writer that waits is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting<'a> {
+    /// Whom it waits for, as that names itself; once, at first.
+    For(&'a str),
+    /// Somebody else has added to the log.
+    Changed,
+}
+
 impl Session {
     /// Takes the database for as long as this writer adds an entry at least every [`LEASE`]. If somebody holds it,
-    /// waits until it lets go or has added nothing for its time; `waiting` is told once who that is, and may end the
-    /// wait by an error.
+    /// waits until it lets go or has added nothing for its time; `waiting` is told, and may end the wait by an error.
     ///
     /// # Errors
     /// Those of `waiting`, [`Error::Corrupt`], [`Error::Store`].
-    pub async fn claim(&mut self, waiting: &mut (dyn FnMut(&str) -> Result<()> + Send)) -> Result<()> {
+    pub async fn claim(
+        &mut self,
+        waiting: &mut (dyn FnMut(Waiting<'_>) -> Result<()> + Send),
+    ) -> Result<()> {
         loop {
             self.wait_until_free(waiting).await?;
             let lease = self.lease(true);
@@ -36,22 +47,27 @@ impl Session {
         }
     }
 
+    /// Who else holds the database, as it names itself, unless that one is known to be dead.
+    pub fn other_holder(&self) -> Option<&str> {
+        let lease = &self.newest.lease;
+        let is_other =
+            lease.held_ms > 0 && lease.token != self.token && !self.dead.contains(&lease.token);
+        is_other.then_some(lease.owner.as_str())
+    }
+
     /// Waits until nobody else holds the database.
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
     pub async fn wait_until_free(
         &mut self,
-        waiting: &mut (dyn FnMut(&str) -> Result<()> + Send),
+        waiting: &mut (dyn FnMut(Waiting<'_>) -> Result<()> + Send),
     ) -> Result<()> {
         let mut seen_at = since_boot();
         let mut is_told = false;
-        while self.newest.lease.held_ms > 0
-            && self.newest.lease.token != self.token
-            && Some(self.newest.lease.token) != self.dead
-        {
+        while let Some(owner) = self.other_holder() {
             if !is_told {
-                waiting(&self.newest.lease.owner)?;
+                waiting(Waiting::For(owner))?;
                 is_told = true;
             }
             let patience = Duration::from_millis(u64::from(self.newest.lease.held_ms)).min(PATIENCE_MAX);
@@ -62,6 +78,7 @@ impl Session {
             tokio::time::sleep(LOOK_EVERY.min(patience / 4)).await;
             if self.refresh().await? > 0 {
                 seen_at = since_boot();
+                waiting(Waiting::Changed)?;
             }
         }
         Ok(())

@@ -22,6 +22,8 @@ use crate::{
     remote::{Created, Listed, Object, Remote},
 };
 
+pub use self::holding::Waiting;
+
 /// For how long after its last entry nobody takes the database from its holder. Nobody's clock is compared with
 /// another's: who waits, measures from when it saw the entry.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -42,8 +44,8 @@ pub struct Session {
     fenced: Option<String>,
     /// For how long others wait after an entry of this writer.
     lease: Duration,
-    /// A writer that is known to be dead.
-    dead: Option<[u8; 16]>,
+    /// Writers that are known to be dead.
+    dead: Vec<[u8; 16]>,
 }
 
 /// How an attempt to add an entry ended.
@@ -93,7 +95,7 @@ impl Session {
             known_at,
             fenced: None,
             lease: LEASE,
-            dead: None,
+            dead: Vec::new(),
         };
         let Some((known, fingerprint)) = known else {
             session.reload().await?;
@@ -131,9 +133,9 @@ impl Session {
         self.lease
     }
 
-    /// A writer that need not be waited for: the caller has proof that it is dead.
-    pub fn knows_dead(&mut self, token: Option<[u8; 16]>) {
-        self.dead = token;
+    /// Writers that need not be waited for, by their tokens: the caller has proof that they are dead.
+    pub fn knows_dead(&mut self, tokens: impl IntoIterator<Item = [u8; 16]>) {
+        self.dead.extend(tokens);
     }
 
     /// Reads the newest version from the hint on.

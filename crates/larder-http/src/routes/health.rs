@@ -25,7 +25,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         tag: "operation",
         summary: "Whether it can serve",
-        detail: "503 while the catalogue does not answer or the process stops. A store that does not answer makes it \
+        detail: "503 while the catalogue does not answer, the process stops, or it is on `standby`: another server \
+                 holds the catalogue, this one answers reads and takes over when that one ends. A store that does not answer makes it \
                  `degraded` only: what is in memory is still served, and taking every process out of rotation would \
                  not bring the store back. Why a store was last found away, in its own words, is told to a key with \
                  `admin` and to a peer on this machine that is no proxy.",
@@ -48,7 +49,7 @@ fn alive() -> Value {
 
 fn ready() -> Value {
     schema::object(&[
-        ("status", schema::one_of(&["ok", "degraded", "unavailable"]), Need::Always),
+        ("status", schema::one_of(&["ok", "degraded", "standby", "unavailable"]), Need::Always),
         ("catalog", schema::or_null(schema::named("Problem")), Need::Always),
         ("store", schema::or_null(schema::named("Problem")), Need::Always),
         ("store_error", schema::or_null(schema::text()), Need::Maybe),
@@ -63,9 +64,11 @@ async fn health(_: Call) -> Outcome {
 async fn readiness(call: Call) -> Outcome {
     let stopping = call.context.app.stopping().is_cancelled();
     let parts = call.larder().readiness().await;
+    let is_standby = call.larder().catalog().writes_refused().is_some();
     let (status, code) = match (&parts.catalog, &parts.store) {
         _ if stopping => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
         (Err(_), _) => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        _ if is_standby => ("standby", StatusCode::SERVICE_UNAVAILABLE),
         (Ok(()), Err(_)) => ("degraded", StatusCode::OK),
         (Ok(()), Ok(())) => ("ok", StatusCode::OK),
     };

@@ -26,8 +26,9 @@ use crate::{
     config::Config,
     failure::Failure,
     service::{
-        open::{Opening, open},
+        open::{Opened, Opening, open},
         presence,
+        replication::Replication,
     },
 };
 
@@ -41,6 +42,7 @@ pub struct Embedded {
     concurrency: Option<usize>,
     address: String,
     worker: Mutex<Option<Worker>>,
+    replication: Mutex<Option<Replication>>,
 }
 
 impl Embedded {
@@ -49,7 +51,7 @@ impl Embedded {
     /// # Errors
     /// Those of [`open`].
     pub async fn open(config: &Config, opening: Opening) -> Result<Self, Failure> {
-        let larder = open(config, opening).await?;
+        let Opened { larder, replication } = open(config, opening).await?;
         let server = presence::find(&config.data_dir);
         Ok(Self {
             larder,
@@ -57,6 +59,7 @@ impl Embedded {
             concurrency: config.worker.concurrency,
             address: server.map_or_else(|| format!("http://{}", config.listen), |server| server.address),
             worker: Mutex::new(None),
+            replication: Mutex::new(replication),
         })
     }
 
@@ -283,5 +286,9 @@ impl Backend for Embedded {
         }
         self.larder.record_meta_at_end().await;
         self.larder.catalog().close().await;
+        let replication = self.replication.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(replication) = replication {
+            replication.end().await;
+        }
     }
 }

@@ -24,6 +24,15 @@ pub async fn run(context: &Context, arguments: &Catalog) -> Result<Exit, Failure
     let config = context.config_without_store()?;
     log::start_quiet(&config.log)?;
     let migrating = matches!(arguments, Catalog::Migrate);
+    // Mistakes in what is said of the store don't matter here.
+    let is_replicated =
+        context.config(Vec::new()).is_ok_and(|config| matches!(config.replication(), Ok(Some(_))));
+    if migrating && is_replicated {
+        return Err(Failure::configuration(
+            "the catalogue lies in the bucket, and what is here may be an old one",
+            "start the server: it brings the newest and migrates that; or set catalog.replicate to \"off\"",
+        ));
+    }
     prepare_data_dir(&config, if migrating { Opening::Writer } else { Opening::Reader })?;
     let catalog = open_catalog(&config, &Ambient::system()).await?;
     let label = config.database_label();

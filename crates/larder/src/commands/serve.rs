@@ -2,29 +2,34 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use larder_assets::meta::Recorder;
+use larder_assets::{Larder, meta::Recorder};
 use larder_http::{App, AppOptions, ServerLimits};
 use larder_worker::{Worker, WorkerOptions};
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{
     cli::{Role, Serve},
-    config::{Config, FlagValue, LogFormat, Raw, Replicate, Sendfile},
+    config::{Config, FlagValue, LogFormat, Raw, Sendfile},
     failure::{Exit, Failure},
     service::{
         banner::Banner,
         listener, log,
-        open::{Opening, open, open_or_fall_back, prepare_data_dir},
+        open::{Opened, open_server},
         open_files,
         presence::{Presence, Server},
-        replication::Held,
+        replication::Replication,
         stop,
     },
 };
 
 /// Time that running jobs get to end when the process stops.
 pub const GRACE: Duration = Duration::from_secs(20);
+
+/// Time that requests get to end when a server takes over: for so long nothing can be written.
+const STANDBY_GRACE: Duration = Duration::from_secs(2);
 
 /// The location that nginx keeps for `X-Accel-Redirect`.
 const ACCEL_LOCATION: &str = "/.larder-files";
@@ -37,48 +42,45 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     let stopping = stop::on_signals()?;
     // The port first: that it is taken is known at once, and then nothing else is touched.
     let listener = listener::bind(config.listen).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))?;
-    let held = match config.catalog.replicate {
-        Replicate::Off => None,
-        _ => {
-            prepare_data_dir(&config, Opening::Server)?;
-            let held = tokio::select! {
-                held = Held::take(&config) => held?,
-                () = stopping.cancelled() => return Ok(Exit::Done),
-            };
-            config.notices.push(match config.catalog.replicate {
-                Replicate::Interval => format!(
-                    "the catalogue is replicated every {}: what was acknowledged since is lost with the disk",
-                    config.catalog.interval
-                ),
-                _ => "the catalogue is replicated: nothing is acknowledged that is not in the bucket"
-                    .to_owned(),
-            });
-            held
-        }
+    let settings = config.clone();
+    let stand_by = async |larder: Larder, ended: CancellationToken| {
+        serve_standby(&settings, &listener, larder, ended).await;
     };
-    let larder = match arguments.dev_fallback {
-        true => open_or_fall_back(&mut config, Opening::Server).await?,
-        false => open(&config, Opening::Server).await?,
+    let opening = open_server(&mut config, arguments.dev_fallback, &stand_by);
+    let Opened { larder, replication } = tokio::select! {
+        opened = opening => opened?,
+        () = stopping.cancelled() => return Ok(Exit::Done),
     };
-    let replication = match held {
-        Some(held) => Some(held.follow(larder.catalog()).await?),
-        None => None,
-    };
+    config.notices.extend(replication.as_ref().map(|replication| replicated(&config, replication)));
+    let replicates = replication.is_some();
+    let served = serve(context, arguments, config, listener, &larder, replicates, &stopping).await;
+    larder.catalog().close().await;
+    if let Some(replication) = replication {
+        replication.end().await;
+    }
+    served?;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// Answers requests and runs jobs until a signal.
+async fn serve(
+    context: &Context,
+    arguments: &Serve,
+    mut config: Config,
+    listener: TcpListener,
+    larder: &Larder,
+    replicates: bool,
+    stopping: &CancellationToken,
+) -> Result<(), Failure> {
+    let address = listener::address(&listener)?;
     let has_key = larder.any_key_configured().await?;
     listener::check_reach(address, has_key, &config.data_dir)?;
-
     config.notices.extend(unreachable_files(&config));
     let runs_jobs = arguments.role == Role::All;
-    let server = Server {
-        address: format!("http://{address}"),
-        pid: std::process::id(),
-        runs_jobs,
-        replicates: replication.is_some(),
-    };
-    let presence = Presence::mark(&config.data_dir, &server)
+    let server =
+        Server { address: format!("http://{address}"), pid: std::process::id(), runs_jobs, replicates };
+    let _presence = Presence::mark(&config.data_dir, &server)
         .map_err(|error| Failure::file(&config.data_dir.join("server.json"), "written", error))?;
     let worker = match runs_jobs {
         true => Some(Worker::start(larder.clone(), worker_options(&config)).await?),
@@ -97,13 +99,46 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     };
     tokio::join!(larder_http::serve(listener, app, stopping.clone().cancelled_owned()), jobs);
     recorder.stop().await;
-    larder.catalog().close().await;
-    if let Some(replication) = replication {
-        replication.end().await;
+    Ok(())
+}
+
+/// Answers reads until the catalogue is this server's.
+async fn serve_standby(
+    config: &Config,
+    listener: &TcpListener,
+    larder: Larder,
+    ended: CancellationToken,
+) {
+    let checked = async {
+        let address = listener::address(listener)?;
+        listener::check_reach(address, larder.any_key_configured().await?, &config.data_dir)?;
+        Ok::<_, Failure>((listener::again(listener)?, address))
+    };
+    match checked.await {
+        Ok((listener, address)) => {
+            tracing::info!(%address, "standing by: reads are answered");
+            let mut options = app_options(config);
+            options.limits.grace = STANDBY_GRACE;
+            larder_http::serve(listener, App::new(larder, options), ended.cancelled_owned()).await;
+        }
+        Err(failure) => {
+            tracing::warn!(cause = failure.cause, "standing by: nothing is answered");
+            ended.cancelled().await;
+        }
     }
-    drop(presence);
-    tracing::info!("stopped");
-    Ok(Exit::Done)
+}
+
+/// What a replicated catalogue means, for the operator.
+fn replicated(config: &Config, replication: &Replication) -> String {
+    let promise = match replication.waits() {
+        true => "nothing is acknowledged that is not there".to_owned(),
+        false => format!("what was acknowledged within {} is lost with the disk", config.catalog.interval),
+    };
+    let secret = match config.secret {
+        Some(_) => "",
+        None => "; the secret lies on this disk alone: set LARDER_SECRET",
+    };
+    format!("the catalogue is replicated to the bucket: {promise}{secret}")
 }
 
 fn flags(arguments: &Serve) -> Vec<FlagValue> {

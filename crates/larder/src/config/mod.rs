@@ -9,6 +9,7 @@
 
 mod address;
 mod buckets;
+mod catalog;
 mod cdn;
 mod docs;
 mod environment;
@@ -37,13 +38,14 @@ use url::Url;
 
 pub use self::{
     buckets::{BucketEntry, SHIPPED, shipped_policy},
+    catalog::{CatalogConfig, Replicate},
     docs::configuration_page,
     environment::{ENV_FILE, Environment},
     error::ConfigError,
     raw::{FromRaw, Raw, Secret},
     sections::{
-        CacheConfig, CatalogConfig, CdnConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig,
-        LogConfig, LogFormat, Replicate, Sendfile, WorkerConfig,
+        CacheConfig, CdnConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig, LogFormat,
+        Sendfile, WorkerConfig,
     },
     store::{StoreBackend, StoreChoice, StoreConfig},
 };
@@ -146,7 +148,7 @@ impl Config {
             data_dir: PathBuf::new(),
             database_url: None,
             catalog: CatalogConfig {
-                replicate: Replicate::Off,
+                replicate: Replicate::Auto,
                 interval: Span::seconds(0),
                 lease: Span::seconds(0),
             },
@@ -306,6 +308,7 @@ impl Config {
         ));
         self.store.backend = StoreBackend::Local;
         self.store.s3_options = None;
+        self.catalog.replicate = Replicate::Off;
         "--dev-fallback, since the S3 store can't be reached".clone_into(&mut self.store.reason);
     }
 

@@ -25,39 +25,6 @@ pub struct CacheConfig {
     pub dir: Option<PathBuf>,
 }
 
-/// Whether the SQLite catalogue is replicated to the store.
-#[derive(Debug, Clone)]
-pub struct CatalogConfig {
-    /// Whether, and what is acknowledged when.
-    pub replicate: Replicate,
-    /// Time between two looks where commits don't wait.
-    pub interval: Span,
-    /// Time of silence after which another server takes over.
-    pub lease: Span,
-}
-
-/// Whether a catalogue is replicated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replicate {
-    /// It lies in the data directory alone.
-    Off,
-    /// Each interval; what was acknowledged since the last one is lost with the disk.
-    Interval,
-    /// Nothing is acknowledged that is not in the store.
-    Commit,
-}
-
-impl FromRaw for Replicate {
-    fn from_raw(raw: &Raw) -> Result<Self, String> {
-        match String::from_raw(raw)?.as_str() {
-            "off" => Ok(Self::Off),
-            "interval" => Ok(Self::Interval),
-            "commit" => Ok(Self::Commit),
-            other => Err(format!("\"{other}\" is none of off, interval and commit")),
-        }
-    }
-}
-
 /// Named maxima. Those of one bucket stand in its policy.
 #[derive(Debug, Clone)]
 pub struct LimitsConfig {

@@ -1,6 +1,6 @@
 //! The listening socket, and whether the address may be listened on at all.
 
-use std::{io, net::SocketAddr, path::Path};
+use std::{io, net::SocketAddr, os::fd::AsFd, path::Path};
 
 use tokio::net::TcpListener;
 
@@ -32,6 +32,29 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         };
         Failure::configuration(cause, remedy)
     })
+}
+
+/// Where it listens, with the port that was chosen.
+///
+/// # Errors
+/// The system does not tell.
+pub fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener
+        .local_addr()
+        .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))
+}
+
+/// The same socket once more: what one of them does not accept waits for the other.
+///
+/// # Errors
+/// The process has no file descriptor left.
+pub fn again(listener: &TcpListener) -> Result<TcpListener, Failure> {
+    let again = || {
+        let socket = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket)
+    };
+    again().map_err(|error| Failure::configuration(format!("the socket can't be shared: {error}"), ""))
 }
 
 /// Refuses an address that others can reach while anybody would be administrator.

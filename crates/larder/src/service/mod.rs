@@ -12,5 +12,6 @@ pub mod replication;
 pub mod runtime;
 pub mod secret;
 pub mod shipped;
+mod standby;
 pub mod stop;
 pub mod store;

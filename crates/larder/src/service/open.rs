@@ -1,14 +1,19 @@
 //! Opens catalogue and store as the configuration says.
 
-use std::{io, os::unix::fs::DirBuilderExt, path::Path};
+use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use larder_assets::{Larder, Settings, cdn::CdnSettings, net::ImportSettings};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, Code, Fault};
+use larder_store::Circuit;
 use rustix::fs::{Access, access};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::{
+    replication::{Candidate, Held, Replication, held_by},
     secret, shipped,
+    standby::Standby,
     store::{OpenStore, open_store, with_others},
 };
 use crate::{
@@ -27,31 +32,68 @@ pub enum Opening {
     Reader,
 }
 
-/// Opens Larder.
+/// Larder, and what replicates its catalogue.
+pub struct Opened {
+    /// What everything is done with.
+    pub larder: Larder,
+    /// Of a catalogue that is replicated; to be ended after the catalogue was closed.
+    pub replication: Option<Replication>,
+}
+
+/// Opens Larder for a command. Where the catalogue is replicated, it is this process's from now on, and what the store has
+/// is here.
 ///
-/// Only a server takes over the file's buckets and presets: a command that is given in another
+/// # Errors
+/// Data directory, catalogue or store can't be opened; another process holds the catalogue. The remedy says what to
+/// change.
+pub async fn open(config: &Config, opening: Opening) -> Result<Opened, Failure> {
+    let ambient = Ambient::system();
+    prepare(config, opening)?;
+    let store = open_store(config, opening, &ambient).await?;
+    let held = match &store.bucket {
+        Some(bucket) => Candidate::new(config, Arc::clone(bucket)).await?,
+        None => None,
+    };
+    let held = match held {
+        None => None,
+        Some(candidate) => {
+            if let Some(owner) = candidate.holder() {
+                return Err(held_by(owner));
+            }
+            Some(candidate.claim(&Notify::new()).await?.bring().await?)
+        }
+    };
+    if let Err(failure) = prepare_data_dir(config, opening) {
+        if let Some(held) = held {
+            held.let_go().await?;
+        }
+        return Err(failure);
+    }
+    finish(config, opening, store, held, ambient).await
+}
+
+/// Opens Larder for a server. Only that takes over the file's buckets and presets: a command that is given in another
 /// folder, or a worker on another machine, would otherwise detach them.
+///
+/// Where the catalogue is replicated and another process holds it, this waits for as long as it does; meanwhile
+/// `stand_by` is given one that reads, until the token is cancelled.
+///
+/// With `may_fall_back` the local disk takes the place of a bucket that can't be reached, and `config` says so. Never
+/// done unasked: the bytes would lie in two places.
 ///
 /// # Errors
 /// Data directory, catalogue or store can't be opened; the remedy says what to change.
-pub async fn open(config: &Config, opening: Opening) -> Result<Larder, Failure> {
-    let ambient = Ambient::system();
-    prepare_data_dir(config, opening)?;
-    let store = open_store(config, opening, &ambient).await?;
-    assemble(config, opening, store, ambient).await
-}
-
-/// As [`open`], but where the S3 store that is configured can't be reached, the local disk takes its place, and
-/// `config` says so. Never done unasked: the bytes would lie in two places.
-///
-/// # Errors
-/// As [`open`].
-pub async fn open_or_fall_back(config: &mut Config, opening: Opening) -> Result<Larder, Failure> {
-    let ambient = Ambient::system();
-    prepare_data_dir(config, opening)?;
+pub async fn open_server(
+    config: &mut Config,
+    may_fall_back: bool,
+    stand_by: &impl AsyncFn(Larder, CancellationToken),
+) -> Result<Opened, Failure> {
+    let (ambient, opening) = (Ambient::system(), Opening::Server);
+    prepare(config, opening)?;
     let store = match open_store(config, opening, &ambient).await {
         Err(failure)
-            if config.store.backend == StoreBackend::S3
+            if may_fall_back
+                && config.store.backend == StoreBackend::S3
                 && failure.code == Code::BackendUnavailable.as_str() =>
         {
             config.fall_back_to_local(&failure.cause);
@@ -60,7 +102,74 @@ pub async fn open_or_fall_back(config: &mut Config, opening: Opening) -> Result<
         }
         outcome => outcome?,
     };
+    let candidate = match &store.bucket {
+        Some(bucket) => Candidate::new(config, Arc::clone(bucket)).await?,
+        None => None,
+    };
+    let held = match candidate {
+        Some(candidate) => Some(wait_for(config, &store, candidate, stand_by).await?),
+        None => None,
+    };
+    finish(config, opening, store, held, ambient).await
+}
+
+/// Takes the catalogue when it is free, and stands by until then.
+async fn wait_for(
+    config: &Config,
+    store: &OpenStore,
+    candidate: Candidate,
+    stand_by: &impl AsyncFn(Larder, CancellationToken),
+) -> Result<Held, Failure> {
+    let (changed, ended) = (Notify::new(), CancellationToken::new());
+    let (holder, follower) = (candidate.holder().map(str::to_owned), candidate.follower());
+    let standing_by = async {
+        if let Some(holder) = holder {
+            let ended = ended.clone();
+            Standby { config, store, follower, holder, changed: &changed, ended }.run(stand_by).await;
+        }
+    };
+    let claiming = async {
+        let claimed = candidate.claim(&changed).await;
+        ended.cancel();
+        claimed
+    };
+    let (claimed, ()) = tokio::join!(claiming, standing_by);
+    claimed?.bring().await
+}
+
+async fn finish(
+    config: &Config,
+    opening: Opening,
+    store: OpenStore,
+    held: Option<Held>,
+    ambient: Ambient,
+) -> Result<Opened, Failure> {
+    let larder = assemble(config, opening, store, ambient).await?;
+    let replication = match held {
+        Some(held) => Some(held.follow(larder.catalog()).await?),
+        None => None,
+    };
+    Ok(Opened { larder, replication })
+}
+
+/// Opens Larder without a hand in the replication of its catalogue: beside a server, which replicates what this process
+/// commits, or to look only.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_beside(config: &Config, opening: Opening) -> Result<Larder, Failure> {
+    let ambient = Ambient::system();
+    prepare_data_dir(config, opening)?;
+    let store = open_store(config, opening, &ambient).await?;
     assemble(config, opening, store, ambient).await
+}
+
+/// A catalogue that may lie in the store need not be here.
+fn prepare(config: &Config, opening: Opening) -> Result<(), Failure> {
+    match config.replication()? {
+        Some(_) => prepare_data_dir(config, Opening::Writer),
+        None => prepare_data_dir(config, opening),
+    }
 }
 
 async fn assemble(
@@ -72,7 +181,7 @@ async fn assemble(
     let catalog = open_catalog(config, &ambient).await?;
     catalog.migrate().await.map_err(Fault::from)?;
     let stores = with_others(config, opening, store.store, &catalog, &ambient).await?;
-    let settings = Settings { store_circuit: store.circuit, ..settings(config, &ambient)? };
+    let settings = settings(config, store.circuit, &ambient)?;
     let larder = Larder::open(settings, catalog, stores, ambient).await?;
     let is_first = larder.presets().await?.is_empty();
     if opening == Opening::Server || is_first {
@@ -164,7 +273,11 @@ fn names_the_setting(mut failure: Failure) -> Failure {
     failure
 }
 
-fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
+/// What the configuration tells Larder.
+///
+/// # Errors
+/// A setting can't be used, or the secret not be read.
+pub fn settings(config: &Config, circuit: Option<Circuit>, ambient: &Ambient) -> Result<Settings, Failure> {
     let allow_networks = config
         .import
         .allow_networks
@@ -179,6 +292,7 @@ fn settings(config: &Config, ambient: &Ambient) -> Result<Settings, Failure> {
         })
         .collect::<Result<_, _>>()?;
     let mut settings = Settings::new(secret::load(config, ambient)?);
+    settings.store_circuit = circuit;
     settings.public_url = config.public_url.clone();
     settings.admin_key = config.admin_key.as_ref().map(|key| key.expose().to_owned());
     settings.upload_bytes_max = config.limits.upload_bytes.0;

@@ -25,6 +25,8 @@ pub struct OpenStore {
     pub store: Arc<dyn Store>,
     /// Of a store behind a network; one of this machine answers, or the machine does not.
     pub circuit: Option<Circuit>,
+    /// The bucket of the originals, without a cache or anything else before it.
+    pub bucket: Option<Arc<dyn Store>>,
 }
 
 /// Opens the primary store.
@@ -143,14 +145,17 @@ async fn open_bucket(
     ambient: &Ambient,
 ) -> Result<OpenStore, Failure> {
     let options = with_addresses(config, options);
-    let store = connect(&options, ambient).await.map_err(|error| unreachable_store(config, error))?;
+    let bucket = open_plain_bucket(config, &options, ambient).await?;
+    let store = with_variants(Arc::clone(&bucket), &options, ambient)
+        .await
+        .map_err(|error| unreachable_store(config, error))?;
     let (store, circuit) = guarded("s3", store, ambient);
     let store = cached(config, opening, ("s3", &identity(&options)), store);
-    Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit) })
+    Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit), bucket: Some(bucket) })
 }
 
 fn at_hand(name: &'static str, store: impl Store) -> OpenStore {
-    OpenStore { store: Arc::new(MeteredStore::new(name, store)), circuit: None }
+    OpenStore { store: Arc::new(MeteredStore::new(name, store)), circuit: None, bucket: None }
 }
 
 /// A store that may be away is left alone then for a while.
@@ -177,7 +182,6 @@ pub fn with_addresses(config: &Config, options: &S3Options) -> S3Options {
     }
 }
 
-/// Connects to the bucket, and to that of the variants if they have their own.
 /// The bucket of the configuration as it is, without a cache or anything else before it.
 ///
 /// # Errors
@@ -191,9 +195,13 @@ pub async fn open_plain_bucket(
     Ok(Arc::new(connected.map_err(|error| unreachable_store(config, error))?))
 }
 
-async fn connect(options: &S3Options, ambient: &Ambient) -> Result<Arc<dyn Store>, Error> {
-    let originals = S3Store::connect(options, ambient.clone()).await?;
-    let Some(bucket) = &options.variants_bucket else { return Ok(Arc::new(originals)) };
+/// The bucket together with that of the variants, if they have their own.
+async fn with_variants(
+    originals: Arc<dyn Store>,
+    options: &S3Options,
+    ambient: &Ambient,
+) -> Result<Arc<dyn Store>, Error> {
+    let Some(bucket) = &options.variants_bucket else { return Ok(originals) };
     let options = S3Options { bucket: bucket.clone(), ..options.clone() };
     let variants = S3Store::connect(&options, ambient.clone()).await?;
     Ok(Arc::new(SplitStore::new(originals, variants)))

@@ -1,30 +1,45 @@
 //! A server whose catalogue lives in the bucket: killed, its disk wiped, and nothing that it acknowledged is missing.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Output, time::Duration};
 
 use larder_testkit::{
     fixtures,
-    s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, s3s_fs::S3sFs},
+    s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, moto, proxy, s3s_fs::S3sFs},
     server::{Server, Starter},
 };
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
+
+use crate::lab::{larder, said};
 
 /// How often it is killed; more by `LARDER_KILLS`.
 fn kills() -> u32 {
     std::env::var("LARDER_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5)
 }
 
-fn starter(store: &S3sFs, data: &Path, mode: &str) -> Starter {
-    Starter::new(env!("CARGO_BIN_EXE_larder"))
-        .data_dir(data)
-        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-        .env("AWS_STORAGE_BUCKET_NAME", "catalogue")
-        .env("AWS_S3_ENDPOINT_URL", store.endpoint())
-        .env("LARDER_SECRET", "a secret that is long enough")
-        .env("LARDER_CATALOG__REPLICATE", mode)
-        .env("LARDER_CATALOG__LEASE", "2s")
+/// What a process is told of the bucket.
+fn environment(store: &S3sFs) -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.to_owned()),
+        ("AWS_STORAGE_BUCKET_NAME", "catalogue".to_owned()),
+        ("AWS_S3_ENDPOINT_URL", store.endpoint()),
+        ("LARDER_SECRET", "a secret that is long enough".to_owned()),
+        ("LARDER_CATALOG__LEASE", "2s".to_owned()),
+    ]
+}
+
+/// A server as it is by default.
+fn starter(store: &S3sFs, data: &Path) -> Starter {
+    let starter = Starter::new(env!("CARGO_BIN_EXE_larder")).data_dir(data);
+    environment(store).into_iter().fold(starter, |starter, (name, value)| starter.env(name, value))
+}
+
+/// A command on a data directory, without a server.
+fn command(store: &S3sFs, data: &Path, arguments: &[&str]) -> Output {
+    let mut command = larder();
+    command.arg("--data-dir").arg(data).args(arguments).envs(environment(store));
+    command.output().unwrap()
 }
 
 fn client() -> Client {
@@ -46,6 +61,22 @@ async fn put(client: &Client, server: &Server, key: &str, picture: u64) -> Optio
         .map(|answer| answer.status())
 }
 
+/// Looks again and again.
+async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+    for _ in 0..300 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it did not come to hold");
+}
+
+/// As [`put`], of a client of its own.
+async fn put_status(server: &Server, key: &str, picture: u64) -> Option<StatusCode> {
+    put(&client(), server, key, picture).await
+}
+
 async fn is_there(client: &Client, server: &Server, key: &str) -> bool {
     let found = client.get(server.url(&format!("/m/media/{key}"))).send().await.unwrap();
     found.status() == StatusCode::OK && !found.bytes().await.unwrap().is_empty()
@@ -60,7 +91,7 @@ async fn g7_what_was_acknowledged_survives_the_kill_of_a_server_and_the_loss_of_
     let mut acknowledged: Vec<String> = Vec::new();
     for round in 0..kills() {
         let data = folder.path().join(round.to_string());
-        let server = starter(&store, &data, "commit").start();
+        let server = starter(&store, &data).start();
         for key in &acknowledged {
             assert!(is_there(&client, &server, key).await, "round {round}: {key}");
         }
@@ -82,7 +113,7 @@ async fn g7_what_was_acknowledged_survives_the_kill_of_a_server_and_the_loss_of_
         }
         std::fs::remove_dir_all(&data).unwrap();
     }
-    let server = starter(&store, &folder.path().join("last"), "commit").start();
+    let server = starter(&store, &folder.path().join("last")).start();
     for key in &acknowledged {
         assert!(is_there(&client, &server, key).await, "{key}");
     }
@@ -106,22 +137,43 @@ async fn g7_a_second_server_stands_by_and_goes_on_where_the_first_stopped() {
     store.bucket("catalogue");
     let folder = tempfile::tempdir().unwrap();
     let client = client();
-    let first = starter(&store, &folder.path().join("first"), "interval").start();
+    let first = starter(&store, &folder.path().join("first"));
+    let first = first.env("LARDER_CATALOG__REPLICATE", "interval").start();
     assert_eq!(put(&client, &first, "a.jpg", 1).await, Some(StatusCode::CREATED));
-    let (second, data) =
-        (starter(&store, &folder.path().join("second"), "commit"), folder.path().join("first"));
-    let standing_by = std::thread::spawn(move || second.start());
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    assert!(!standing_by.is_finished(), "it waits for as long as the first one lives");
-    assert!(is_there(&client, &first, "a.jpg").await);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let second = starter(&store, &folder.path().join("second")).arg(format!("--listen=127.0.0.1:{port}"));
+    let starting = std::thread::spawn(move || second.start());
+    let at_second = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let status = |path: &str| {
+        let request = client.get(at_second(path)).timeout(Duration::from_secs(20)).send();
+        async move { request.await.ok().map(|answer| answer.status()) }
+    };
+
+    // It answers reads with what the first one has written.
+    until(|| async { status("/m/media/a.jpg").await == Some(StatusCode::OK) }).await;
+    assert_eq!(put(&client, &first, "b.jpg", 2).await, Some(StatusCode::CREATED));
+    until(|| async { status("/m/media/b.jpg").await == Some(StatusCode::OK) }).await;
+    let ready = client.get(at_second("/readyz")).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.json::<Value>().await.unwrap()["status"], "standby");
+    // And takes nothing.
+    let refused = client.put(at_second("/api/v1/buckets/media/objects/c.jpg"));
+    let refused = refused.body(fixtures::unlike(3, 40, 30)).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["code"], "catalog_unavailable", "{refused}");
+    assert!(!starting.is_finished(), "it waits for as long as the first one lives");
+
     first.stop();
-    let second = tokio::task::spawn_blocking(move || standing_by.join().unwrap()).await.unwrap();
-    assert!(is_there(&client, &second, "a.jpg").await);
-    assert_eq!(put(&client, &second, "b.jpg", 2).await, Some(StatusCode::CREATED));
-    assert!(data.join("catalog.db").exists());
+    let second = tokio::task::spawn_blocking(move || starting.join().unwrap()).await.unwrap();
+    for key in ["a.jpg", "b.jpg"] {
+        assert!(is_there(&client, &second, key).await, "{key}");
+    }
+    assert_eq!(put(&client, &second, "c.jpg", 3).await, Some(StatusCode::CREATED));
     // A command beside it goes through the server, so that what it does is in the bucket, too.
     let listed = second.cli_beside().args(["ls", "media", "--json"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&listed.stdout).contains("b.jpg"), "{listed:?}");
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("c.jpg"), "{listed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +182,7 @@ async fn g7_while_the_store_is_away_nothing_is_acknowledged_and_afterwards_it_go
     store.bucket("catalogue");
     let folder = tempfile::tempdir().unwrap();
     let client = client();
-    let server = starter(&store, &folder.path().join("first"), "commit").start();
+    let server = starter(&store, &folder.path().join("first")).start();
     assert_eq!(put(&client, &server, "a.jpg", 1).await, Some(StatusCode::CREATED));
     store.stop();
     // A write that needs nothing but the catalogue.
@@ -151,21 +203,150 @@ async fn g7_while_the_store_is_away_nothing_is_acknowledged_and_afterwards_it_go
     }
     assert!(is_back);
     server.kill();
-    let server = starter(&store, &folder.path().join("second"), "commit").start();
+    let server = starter(&store, &folder.path().join("second")).start();
     for key in ["a.jpg", "c.jpg"] {
         assert!(is_there(&client, &server, key).await, "{key}");
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_in_a_bucket_that_ignores_conditions_the_catalogue_is_not_replicated_and_that_is_told() {
+    let options = moto::bucket();
+    let endpoint = options.endpoint.unwrap();
+    let heedless = proxy::Proxy::start(&endpoint, proxy::Manner::IgnoresConditions).await;
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.to_owned()),
+        ("AWS_STORAGE_BUCKET_NAME", options.bucket),
+        ("AWS_ENDPOINT_URL_S3", heedless.endpoint().as_str().trim_end_matches('/').to_owned()),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let starter = Starter::new(env!("CARGO_BIN_EXE_larder")).data_dir(folder.path());
+    let starter = environment.iter().fold(starter, |starter, (name, value)| starter.env(*name, value));
+    let server = starter.start();
+    assert!(server.log().contains("is not replicated"), "{}", server.log());
+    assert_eq!(put_status(&server, "a.jpg", 1).await, Some(StatusCode::CREATED));
+    server.stop();
+    let mut asked_for = larder();
+    asked_for.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()).envs(environment);
+    let refused = tokio::task::spawn_blocking(move || {
+        asked_for.env("LARDER_CATALOG__REPLICATE", "commit").output().unwrap()
+    });
+    let refused = refused.await.unwrap();
+    assert!(!refused.status.success() && said(&refused).contains("If-None-Match"), "{}", said(&refused));
+}
+
 #[test]
 fn g7_a_catalogue_is_replicated_to_a_bucket_only() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = crate::lab::larder()
+    let refused = larder()
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(folder.path())
         .env("LARDER_CATALOG__REPLICATE", "commit")
         .output()
         .unwrap();
     assert_eq!(refused.status.code(), Some(2));
-    assert!(crate::lab::said(&refused).contains("catalog.replicate"));
+    assert!(said(&refused).contains("catalog.replicate"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_command_without_a_server_works_on_the_catalogue_in_the_bucket() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let nothing = command(&store, &first, &["ls", "media"]);
+    assert_eq!(nothing.status.code(), Some(2), "{}", said(&nothing));
+    assert!(said(&nothing).contains("there is no Larder in"), "{}", said(&nothing));
+    let picture = folder.path().join("a.jpg");
+    std::fs::write(&picture, fixtures::unlike(1, 40, 30)).unwrap();
+    let put = command(&store, &first, &["put", picture.to_str().unwrap(), "--bucket", "media"]);
+    assert_eq!(put.status.code(), Some(0), "{}", said(&put));
+    std::fs::remove_dir_all(&first).unwrap();
+
+    // Another machine, and a look for faults begins no other catalogue there.
+    let looked = command(&store, &second, &["doctor"]);
+    assert!(String::from_utf8_lossy(&looked.stdout).contains("not on this machine"), "{looked:?}");
+    assert!(!second.join("catalog.db").exists());
+    let migrated = command(&store, &second, &["catalog", "migrate"]);
+    assert_eq!(migrated.status.code(), Some(2), "{}", said(&migrated));
+    let listed = command(&store, &second, &["ls", "media", "--json"]);
+    assert_eq!(listed.status.code(), Some(0), "{}", said(&listed));
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("a.jpg"), "{listed:?}");
+
+    // While a server elsewhere holds it, no command of this machine touches it.
+    let server = starter(&store, &first).start();
+    let refused = command(&store, &second, &["ls", "media"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(said(&refused).contains("holds the catalogue") && said(&refused).contains("--server"));
+    assert_eq!(put_status(&server, "b.jpg", 2).await, Some(StatusCode::CREATED));
+    server.stop();
+    let listed = command(&store, &second, &["ls", "media", "--json"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("b.jpg"), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_commands_beside_each_other_take_turns() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let names: Vec<String> = (0..4).map(|number| format!("{number}.jpg")).collect();
+    std::thread::scope(|scope| {
+        for (number, name) in names.iter().enumerate() {
+            let (store, data, picture) = (&store, &data, folder.path().join(name));
+            scope.spawn(move || {
+                std::fs::write(&picture, fixtures::unlike(number as u64, 40, 30)).unwrap();
+                let put = command(store, data, &["put", picture.to_str().unwrap(), "--bucket", "media"]);
+                assert_eq!(put.status.code(), Some(0), "{}", said(&put));
+            });
+        }
+    });
+    let listed = command(&store, &folder.path().join("another"), &["ls", "media", "--json"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(names.iter().all(|name| listed.contains(name)), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_server_that_was_killed_does_not_wait_for_itself() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let start = || starter(&store, folder.path()).env("LARDER_CATALOG__LEASE", "5m").start();
+    for key in ["a.jpg", "b.jpg"] {
+        let server = start();
+        assert_eq!(put_status(&server, key, 1).await, Some(StatusCode::CREATED));
+        server.kill();
+    }
+    // It would be longer than the start of a server may take.
+    start().stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_worker_waits_for_the_server_that_brings_the_catalogue() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = larder()
+        .args(["worker", "--data-dir"])
+        .arg(folder.path())
+        .envs(environment(&store))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!folder.path().join("catalog.db").exists());
+    let server = starter(&store, folder.path()).arg("--role=api").start();
+    let upload = client()
+        .post(server.url("/api/v1/uploads?wait=30"))
+        .body(fixtures::unlike(3, 400, 300))
+        .header("content-type", "image/jpeg")
+        .send()
+        .await
+        .unwrap();
+    let upload: Value = upload.json().await.unwrap();
+    assert_eq!(upload["status"], "completed", "{upload}");
+    worker.kill().unwrap();
+    worker.wait().unwrap();
 }

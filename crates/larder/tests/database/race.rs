@@ -90,7 +90,7 @@ fn g3_who_died_is_unlocked() {
     let lab = Lab::new();
     lab.create("a.db", 5);
     lab.push("a.db");
-    let mut holder = lab.start(&["run", &lab.url, "a.db", "--", "sleep", "300"]);
+    let mut holder = lab.start(&["run", &lab.url, "a.db", "--", "sleep", "20"]);
     let is_held = || {
         let listed = lab.db(&["ls", &lab.url]).output().unwrap();
         String::from_utf8_lossy(&listed.stdout).contains("is writing it")

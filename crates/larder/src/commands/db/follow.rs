@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path, process::ExitStatus};
 
 use larder_core::text::{Span, display_bytes};
 use larder_dbsync::{
-    Error, Event, Finished, PullOptions, ReplicateOptions, Replicator, Session, Wanted, Watch, pull,
+    Error, Event, Finished, PullOptions, ReplicateOptions, Replicator, Session, Waiting, Wanted, Watch, pull,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -62,8 +62,10 @@ pub async fn run(
 async fn take(remote: larder_dbsync::Remote, watch: &Watch, writing: Writing) -> Result<Session, Failure> {
     let mut session = Session::open(remote, None, writing.single_writer).await?;
     session
-        .claim(&mut |owner| {
-            watch(&Event::Waiting { owner: owner.to_owned() });
+        .claim(&mut |waiting| {
+            if let Waiting::For(owner) = waiting {
+                watch(&Event::Waiting { owner: owner.to_owned() });
+            }
             Ok(())
         })
         .await?;

@@ -17,7 +17,7 @@ use crate::{
     failure::{Exit, Failure},
     service::{
         log,
-        open::{Opening, open, open_catalog, prepare_data_dir},
+        open::{Opening, open_beside, open_catalog, prepare_data_dir},
         store::{open_store, with_addresses},
     },
 };
@@ -167,6 +167,19 @@ async fn store(config: &Config) -> Section {
 /// The catalogue; and if it is there, what it says of workers and queues, and the public address.
 async fn catalogue(config: &Config) -> Vec<Section> {
     let mut section = Section::new("catalogue");
+    match config.replication() {
+        Err(error) => {
+            section.add("replication", bad(error.into()));
+            return vec![section];
+        }
+        // Opening it would begin another one.
+        Ok(Some(_)) if !config.data_dir.join("catalog.db").exists() => {
+            let elsewhere = "not on this machine; the first start brings it from the bucket, or makes it";
+            section.add("reach", Verdict::Lacking(elsewhere.to_owned()));
+            return vec![section];
+        }
+        Ok(_) => {}
+    }
     let catalog = match open_catalog(config, &Ambient::system()).await {
         Ok(catalog) => catalog,
         Err(failure) => {
@@ -194,7 +207,7 @@ async fn catalogue(config: &Config) -> Vec<Section> {
         }
     }
     catalog.close().await;
-    let larder = match open(config, Opening::Reader).await {
+    let larder = match open_beside(config, Opening::Reader).await {
         Ok(larder) => larder,
         Err(failure) => {
             section.add("open", bad(failure));

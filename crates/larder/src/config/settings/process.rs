@@ -27,8 +27,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         set: |config, raw| raw.read_into(&mut config.database_url),
     },
     Setting {
-        path: "catalog.replicate", kind: Kind::Choice(&["off", "interval", "commit"]), default: Some("off"), aliases: &[],
-        doc: "Whether `larder serve` replicates the SQLite catalogue to the S3 bucket of the store, so that a machine without a disk of its own loses nothing. `commit`: nothing is acknowledged before it is in the bucket. `interval`: what was acknowledged within `catalog.interval` is lost with the disk. Where the secret is generated, set `secret` too: it lies in the data directory alone.",
+        path: "catalog.replicate", kind: Kind::Choice(&["auto", "off", "interval", "commit"]), default: Some("auto"), aliases: &[],
+        doc: "Whether the SQLite catalogue is replicated to the S3 bucket of the store, so that a machine without a disk of its own loses nothing. `commit`: nothing is acknowledged before it is in the bucket. `interval`: what was acknowledged within `catalog.interval` is lost with the disk. `auto`: `commit` where a bucket keeps the bytes and honours `If-None-Match`, else `off`. Set `secret` as well: one that is generated lies in the data directory alone.",
         set: |config, raw| raw.read_into(&mut config.catalog.replicate),
     },
     Setting {

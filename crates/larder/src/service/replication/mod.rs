@@ -1,11 +1,13 @@
 //! The catalogue in the store: brought from there at start, and replicated while it is written.
 //!
-//! One server at a time holds the catalogue. Another that is started waits until that one lets go, or has written
-//! nothing for its lease, and goes on from what it left.
+//! One process at a time holds the catalogue. Another server that is started waits until that one lets go, or has
+//! written nothing for its lease, and goes on from what it left. The way is [`Candidate`], [`Claimed`], [`Held`],
+//! [`Replication`].
+
+mod lock;
 
 use std::{
-    fs::{File, OpenOptions},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,9 +20,9 @@ use larder_catalog::{Catalog, CommitBarrier};
 use larder_core::{Ambient, Fault};
 use larder_dbsync::{
     CollectOptions, Error, Event, PullOptions, Remote, ReplicateOptions, Replicator, Round, Session, Sidecar,
-    Watch, pull,
+    Waiting, Watch, pull,
 };
-use rustix::fs::{FlockOperation, flock};
+use larder_store::Store;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -28,17 +30,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::store::open_plain_bucket;
-use crate::{
-    config::{Config, ConfigError, Replicate, StoreBackend},
-    failure::Failure,
-};
+use self::lock::Lock;
+use crate::{config::Config, failure::Failure};
 
 /// Where the catalogue lies in the store.
 const PREFIX: &str = ".larder/catalog";
-
-/// The file whose lock says that a process of this machine replicates the catalogue.
-const LOCK: &str = "replicating.lock";
 
 /// Time between two collections of versions that are not kept.
 const COLLECT_EVERY: Duration = Duration::from_secs(6 * 3_600);
@@ -46,70 +42,150 @@ const COLLECT_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// The longest pause between two attempts while the store does not answer.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// A process that is to hold the catalogue.
+pub struct Candidate {
+    session: Session,
+    remote: Remote,
+    path: PathBuf,
+    waits: bool,
+    options: ReplicateOptions,
+    lock: Lock,
+    former: Vec<[u8; 16]>,
+}
+
+/// A catalogue that this process holds, and that may not be here yet.
+pub struct Claimed(Candidate);
+
+/// Brings a catalogue that another process writes.
+pub struct Follower {
+    remote: Remote,
+    path: PathBuf,
+}
+
 /// A catalogue that this process holds, and that is not open yet.
 pub struct Held {
     session: Session,
     path: PathBuf,
-    mode: Replicate,
+    waits: bool,
     options: ReplicateOptions,
-    watch: Watch,
-    lock: File,
+    lock: Lock,
 }
 
 /// A catalogue that is replicated.
 pub struct Replication {
     stop: CancellationToken,
     following: JoinHandle<Replicator>,
-    _lock: File,
+    waits: bool,
+    _lock: Lock,
 }
 
-impl Held {
-    /// Waits until no other server holds the catalogue, takes it, and brings it here if the store has something newer.
-    /// `None` where it is not replicated.
+impl Candidate {
+    /// Looks who holds the catalogue in the store. `None` where it is not replicated.
     ///
     /// # Errors
-    /// The settings don't go together; the store can't be reached, or does not honour conditions; the catalogue here and
-    /// the one in the store were both changed.
-    pub async fn take(config: &Config) -> Result<Option<Self>, Failure> {
-        let mode = config.catalog.replicate;
-        if mode == Replicate::Off {
+    /// Another process of this machine has this data directory; the store can't be reached, or does not honour
+    /// conditions and replication was asked for.
+    pub async fn new(config: &Config, bucket: Arc<dyn Store>) -> Result<Option<Self>, Failure> {
+        let Some(replication) = config.replication()? else { return Ok(None) };
+        if !replication.is_asked_for && !bucket.capabilities().create_if_absent {
+            tracing::warn!(
+                "the bucket does not honour If-None-Match: the catalogue is not replicated and lies in the data directory alone"
+            );
             return Ok(None);
         }
-        let (StoreBackend::S3, Some(options), None) =
-            (config.store.backend, &config.store.s3_options, &config.database_url)
-        else {
-            return Err(ConfigError::new(
-                "catalog.replicate is set, and the store is no bucket or the catalogue lies in PostgreSQL",
-                "set it to \"off\", or keep bytes in an S3 bucket and the catalogue in SQLite",
-            )
-            .into());
-        };
-        let lock = lock(&config.data_dir)?;
-        let ambient = Ambient::system();
-        let store = open_plain_bucket(config, options, &ambient).await?;
+        let lock = Lock::take(&config.data_dir).await?;
         let label = format!("{}{PREFIX}", config.store_label());
-        let remote = Remote::new(store, PREFIX, ambient)?.named(label);
+        let remote = Remote::new(bucket, PREFIX, Ambient::system())?.named(label);
         let path = config.data_dir.join("catalog.db");
         let mut session =
             Session::open(remote.clone(), None, false).await?.with_lease(config.catalog.lease.0);
-        // The lock proves that whoever wrote this is dead: it need not be waited for.
-        session.knows_dead(Sidecar::read(&path).map(|sidecar| sidecar.token));
-        let watch: Watch = Arc::new(tell);
-        session
-            .claim(&mut |owner| {
-                tracing::warn!(%owner, "another server holds the catalogue: standing by until it lets go");
-                Ok(())
-            })
-            .await?;
-        match pull(&remote, &path, &PullOptions::default(), &watch).await {
-            Ok(_) | Err(Error::Absent { .. }) => {}
-            Err(error) => {
-                session.release().await?;
-                return Err(error.into());
+        // The lock proves that whoever wrote these is dead: they need not be waited for.
+        let mut former = lock.holders()?;
+        former.extend(Sidecar::read(&path).map(|sidecar| sidecar.token));
+        session.knows_dead(former.iter().copied());
+        let options = ReplicateOptions { interval: config.catalog.interval.0, renew: true };
+        Ok(Some(Self { session, remote, path, waits: replication.waits, options, lock, former }))
+    }
+
+    /// Who else holds the catalogue, and may be alive.
+    pub fn holder(&self) -> Option<&str> {
+        self.session.other_holder()
+    }
+
+    /// What brings the catalogue while somebody else holds it.
+    pub fn follower(&self) -> Follower {
+        Follower { remote: self.remote.clone(), path: self.path.clone() }
+    }
+
+    /// Takes the catalogue, when nobody else holds it any more. `changed` is told when somebody else has written.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn claim(mut self, changed: &Notify) -> Result<Claimed, Failure> {
+        self.former.push(self.session.token());
+        self.lock.tell(&self.former)?;
+        let has_to_wait = self.holder().is_some();
+        let mut tell = |waiting: Waiting<'_>| {
+            match waiting {
+                Waiting::For(owner) => {
+                    tracing::warn!(%owner, "another process holds the catalogue: standing by until it lets go");
+                }
+                Waiting::Changed => changed.notify_one(),
+            }
+            Ok(())
+        };
+        loop {
+            match self.session.claim(&mut tell).await {
+                // Who waits for hours meets an outage, and waits on.
+                Err(error) if has_to_wait && error.is_passing() => {
+                    tracing::warn!(%error, "standing by: the store does not answer");
+                    tokio::time::sleep(PAUSE_MAX).await;
+                }
+                claimed => break claimed?,
             }
         }
-        let options = ReplicateOptions { interval: config.catalog.interval.0, renew: true };
-        Ok(Some(Self { session, path, mode, options, watch, lock }))
+        self.lock.tell(&[self.session.token()])?;
+        Ok(Claimed(self))
+    }
+}
+
+impl Claimed {
+    /// Brings the catalogue here if the store has something newer.
+    ///
+    /// # Errors
+    /// The catalogue here and the one in the store were both changed; the store's.
+    pub async fn bring(self) -> Result<Held, Failure> {
+        let pulled = self.0.follower().pull().await;
+        let Candidate { mut session, path, waits, options, lock, .. } = self.0;
+        if let Err(failure) = pulled {
+            session.release().await?;
+            return Err(failure);
+        }
+        Ok(Held { session, path, waits, options, lock })
+    }
+}
+
+impl Follower {
+    /// Makes the catalogue here what it is in the store, if there is one.
+    ///
+    /// # Errors
+    /// The catalogue here has something that the store has not; the store's.
+    pub async fn pull(&self) -> Result<(), Failure> {
+        let watch: Watch = Arc::new(tell);
+        match pull(&self.remote, &self.path, &PullOptions::default(), &watch).await {
+            Ok(_) | Err(Error::Absent { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Held {
+    /// Lets the next one in. Nothing was changed.
+    ///
+    /// # Errors
+    /// The store can't be reached: the next one waits for the lease.
+    pub async fn let_go(mut self) -> Result<(), Failure> {
+        Ok(self.session.release().await?)
     }
 
     /// Replicates the catalogue, which is open and whole, from now on. What it holds is in the store when this returns.
@@ -117,19 +193,25 @@ impl Held {
     /// # Errors
     /// Those of the first comparison.
     pub async fn follow(self, catalog: &Catalog) -> Result<Replication, Failure> {
-        let Self { session, path, mode, options, watch, lock } = self;
+        let Self { session, path, waits, options, lock } = self;
+        let watch: Watch = Arc::new(tell);
         let replicator = Replicator::begin(session, &path, options, watch).await?;
         let shared = Arc::new(Shared::new());
-        if mode == Replicate::Commit {
+        if waits {
             catalog.install_barrier(Arc::new(Barrier(Arc::clone(&shared))));
         }
         let stop = CancellationToken::new();
         let following = tokio::spawn(follow(replicator, shared, options.interval, stop.clone()));
-        Ok(Replication { stop, following, _lock: lock })
+        Ok(Replication { stop, following, waits, _lock: lock })
     }
 }
 
 impl Replication {
+    /// Whether nothing is acknowledged that is not in the store.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
     /// Commits what is left, and lets the next server in.
     pub async fn end(self) {
         self.stop.cancel();
@@ -143,22 +225,12 @@ impl Replication {
     }
 }
 
-/// One process of a machine at a time.
-fn lock(data_dir: &Path) -> Result<File, Failure> {
-    let path = data_dir.join(LOCK);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|error| Failure::file(&path, "written", error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(_) => Err(Failure::configuration(
-            format!("another process replicates the catalogue in {}", data_dir.display()),
-            "end it first, or give this one another data directory",
-        )),
-    }
+/// Why a process that does not wait goes no further.
+pub fn held_by(owner: &str) -> Failure {
+    Failure::configuration(
+        format!("{owner} holds the catalogue, which lies in the bucket"),
+        "name the address of that server with --server or LARDER_SERVER; if it is dead, wait for catalog.lease",
+    )
 }
 
 fn tell(event: &Event) {
