@@ -30,7 +30,7 @@ pub use cdn_purge::CdnPurge;
 pub(crate) use counter::Counts;
 pub use idempotency::{Begun, IdempotencyAnswer, IdempotencyRecord, IdempotencyState, NewIdempotency};
 pub use key::KeyRecord;
-pub use meta::{MetaChange, MetaKind, MetaLog, OrphanRecord};
+pub use meta::{Checkpoint, MetaChange, MetaKind, MetaLog, OrphanRecord};
 pub use place_write::{Fence, PlaceWrite};
 pub use preset::PresetRecord;
 pub use schedule::ScheduleRecord;
