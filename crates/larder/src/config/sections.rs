@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use larder_assets::cdn::HookKind;
+use larder_assets::{
+    cdn::HookKind,
+    databases::{Pattern, PatternError},
+};
 use larder_core::{
     BucketName, FileType,
     limits::ImageLimits,
@@ -55,6 +58,40 @@ impl FromRaw for Replicate {
             "commit" => Ok(Self::Commit),
             other => Err(format!("\"{other}\" is none of off, interval and commit")),
         }
+    }
+}
+
+/// The databases in the store that are looked after.
+#[derive(Debug, Clone)]
+pub struct DatabasesConfig {
+    /// Where they lie.
+    pub prefixes: Vec<Pattern>,
+    /// When they are backed up.
+    pub backup: Cron,
+    /// When they are verified.
+    pub verify: Cron,
+}
+
+/// When something comes by itself, as cron in UTC; `None` for never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cron(pub Option<String>);
+
+impl FromRaw for Cron {
+    fn from_raw(raw: &Raw) -> Result<Self, String> {
+        match String::from_raw(raw)?.trim() {
+            "off" => Ok(Self(None)),
+            cron => match larder_worker::check_schedule(cron) {
+                Ok(()) => Ok(Self(Some(cron.to_owned()))),
+                Err(fault) => Err(fault.detail),
+            },
+        }
+    }
+}
+
+impl FromRaw for Vec<Pattern> {
+    fn from_raw(raw: &Raw) -> Result<Self, String> {
+        let texts = Vec::<String>::from_raw(raw)?;
+        texts.iter().map(|text| text.parse().map_err(|error: PatternError| error.to_string())).collect()
     }
 }
 

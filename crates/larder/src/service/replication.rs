@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Where the catalogue lies in the store.
-const PREFIX: &str = ".larder/catalog";
+pub const PREFIX: &str = ".larder/catalog";
 
 /// The file whose lock says that a process of this machine replicates the catalogue.
 const LOCK: &str = "replicating.lock";

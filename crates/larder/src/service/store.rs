@@ -25,7 +25,12 @@ pub struct OpenStore {
     pub store: Arc<dyn Store>,
     /// Of a store behind a network; one of this machine answers, or the machine does not.
     pub circuit: Option<Circuit>,
+    /// The same store without a cache, and of a bucket the whole: where `larder db` keeps databases.
+    pub plain: Arc<dyn Store>,
 }
+
+/// Name of a plain bucket in metrics: what backups and verifications ask for is told apart from what is served.
+const PLAIN_BUCKET: &str = "databases";
 
 /// Opens the primary store.
 ///
@@ -143,14 +148,19 @@ async fn open_bucket(
     ambient: &Ambient,
 ) -> Result<OpenStore, Failure> {
     let options = with_addresses(config, options);
-    let store = connect(&options, ambient).await.map_err(|error| unreachable_store(config, error))?;
+    let unreachable = |error| unreachable_store(config, error);
+    let originals = S3Store::connect(&options, ambient.clone()).await.map_err(unreachable)?;
+    let plain = originals.folder("", &options, ambient.clone()).map_err(unreachable)?;
+    let store = with_variants(originals, &options, ambient).await.map_err(unreachable)?;
     let (store, circuit) = guarded("s3", store, ambient);
     let store = cached(config, opening, ("s3", &identity(&options)), store);
-    Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit) })
+    let plain = Arc::new(MeteredStore::new(PLAIN_BUCKET, plain));
+    Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit), plain })
 }
 
 fn at_hand(name: &'static str, store: impl Store) -> OpenStore {
-    OpenStore { store: Arc::new(MeteredStore::new(name, store)), circuit: None }
+    let store: Arc<dyn Store> = Arc::new(MeteredStore::new(name, store));
+    OpenStore { plain: Arc::clone(&store), store, circuit: None }
 }
 
 /// A store that may be away is left alone then for a while.
@@ -177,7 +187,6 @@ pub fn with_addresses(config: &Config, options: &S3Options) -> S3Options {
     }
 }
 
-/// Connects to the bucket, and to that of the variants if they have their own.
 /// The bucket of the configuration as it is, without a cache or anything else before it.
 ///
 /// # Errors
@@ -191,8 +200,12 @@ pub async fn open_plain_bucket(
     Ok(Arc::new(connected.map_err(|error| unreachable_store(config, error))?))
 }
 
-async fn connect(options: &S3Options, ambient: &Ambient) -> Result<Arc<dyn Store>, Error> {
-    let originals = S3Store::connect(options, ambient.clone()).await?;
+/// Connects to the bucket of the variants as well, if they have their own.
+async fn with_variants(
+    originals: S3Store,
+    options: &S3Options,
+    ambient: &Ambient,
+) -> Result<Arc<dyn Store>, Error> {
     let Some(bucket) = &options.variants_bucket else { return Ok(Arc::new(originals)) };
     let options = S3Options { bucket: bucket.clone(), ..options.clone() };
     let variants = S3Store::connect(&options, ambient.clone()).await?;
