@@ -7,7 +7,7 @@ use larder_core::{BucketName, Code, Fault, JobId, Timestamp, UploadId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    jobs::{Job, ingest_upload::IngestUpload},
+    jobs::{Job, JobKind, ingest_upload::IngestUpload},
     larder::Larder,
     view::{JobView, Page, job_view},
 };
@@ -64,7 +64,41 @@ pub struct WorkerView {
     pub seen_at: Timestamp,
 }
 
+/// Work that comes by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleView {
+    /// Its name: that of the kind of job.
+    pub name: String,
+    /// What the job does.
+    pub doc: String,
+    /// When it comes, as cron in UTC; `off` if never.
+    pub cron: String,
+    /// Whether it comes.
+    pub enabled: bool,
+    /// When it comes next.
+    pub next_at: Option<Timestamp>,
+    /// When it came last.
+    pub last_at: Option<Timestamp>,
+}
+
 impl Larder {
+    /// All schedules, by name.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleView>, Fault> {
+        let schedules = self.catalog().schedules().await?.into_iter();
+        let views = schedules.map(|schedule| ScheduleView {
+            doc: JobKind::named(&schedule.kind).map_or(String::new(), |kind| kind.doc.to_owned()),
+            name: schedule.name,
+            cron: schedule.cron,
+            enabled: schedule.enabled,
+            next_at: schedule.enabled.then_some(schedule.next_at),
+            last_at: schedule.last_at,
+        });
+        Ok(views.collect())
+    }
+
     /// A page of jobs, the newest first.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ impl Larder {
         let report = self.catalog().checkpoint(&format!("{PREFIX}{job}")).await?;
         report.ok_or_else(|| {
             Fault::new(Code::JobNotFound, format!("the job {job} has no report"))
-                .remedy("wait until the job is done; only adoptions and scrubs have one")
+                .remedy("wait until the job is done; adoptions, scrubs, and backups and verifications of databases have one")
         })
     }
 }

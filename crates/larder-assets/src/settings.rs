@@ -9,7 +9,9 @@ use larder_core::limits::{
 use larder_store::Circuit;
 use url::Url;
 
-use crate::{cdn::CdnSettings, net::ImportSettings, secrets::Secrets, statistics::Prices};
+use crate::{
+    cdn::CdnSettings, databases::DatabaseSettings, net::ImportSettings, secrets::Secrets, statistics::Prices,
+};
 
 /// Settings of the whole process; a bucket's own rules are its
 /// [`BucketPolicy`](crate::BucketPolicy).
@@ -48,6 +50,8 @@ pub struct Settings {
     pub cdn: CdnSettings,
     /// What storage costs, for estimates.
     pub prices: Prices,
+    /// The databases in the store that are looked after; `None` for none.
+    pub databases: Option<DatabaseSettings>,
     /// Bytes of small files that are kept in memory for repeated reads. 64 MiB: three thousand
     /// variants of 20 KB.
     pub hot_cache_bytes: u64,
@@ -80,6 +84,7 @@ impl Settings {
             import: ImportSettings::default(),
             cdn: CdnSettings::default(),
             prices: Prices::default(),
+            databases: None,
             hot_cache_bytes: 64 << 20,
             isolator: None,
             cpu_slots: std::thread::available_parallelism().map_or(2, usize::from),

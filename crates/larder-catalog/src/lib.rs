@@ -54,10 +54,11 @@ pub use queue::{
 };
 pub use records::{
     AssetChange, AssetFilter, AssetRecord, AssetStatus, BatchMove, Begun, BucketRecord, BucketUsage,
-    CdnPurge, CopyState, Fence, IdempotencyAnswer, IdempotencyRecord, IdempotencyState, KeyRecord, Level,
-    MetaChange, MetaKind, MetaLog, MovingRecord, NewIdempotency, OrphanRecord, PlaceWrite, PresetRecord,
-    ScheduleRecord, SpareCopy, StoreFilter, StoreUsage, TypeUsage, UploadChange, UploadFilter, UploadRecord,
-    UploadStatus, UsageDay, VariantIdentity, VariantRecord, VariantResult, VariantStatus, VariantUsage,
+    CdnPurge, Checkpoint, CopyState, Fence, IdempotencyAnswer, IdempotencyRecord, IdempotencyState, KeyRecord,
+    Level, MetaChange, MetaKind, MetaLog, MovingRecord, NewIdempotency, OrphanRecord, PlaceWrite,
+    PresetRecord, ScheduleRecord, SpareCopy, StoreFilter, StoreUsage, TypeUsage, UploadChange, UploadFilter,
+    UploadRecord, UploadStatus, UsageDay, VariantIdentity, VariantRecord, VariantResult, VariantStatus,
+    VariantUsage,
 };
 pub use state::{Progress, RequestFigures, Touched, WorkerRecord};
 pub use tx::{Class, Tx};

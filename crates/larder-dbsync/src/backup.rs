@@ -24,9 +24,29 @@ pub struct Backup {
 
 /// The name of a backup that is made now and given none: `backup-YYYYmmdd-HHMMSS`, in UTC.
 pub fn default_name(now: Timestamp) -> String {
+    stamped("backup-", now)
+}
+
+/// A name that says when: `YYYYmmdd-HHMMSS` in UTC after `begin`.
+pub(crate) fn stamped(begin: &str, now: Timestamp) -> String {
     let digits: String = now.to_string().chars().take(19).filter(char::is_ascii_digit).collect();
     let (day, time) = digits.split_at(digits.len().min(8));
-    format!("backup-{day}-{time}")
+    format!("{begin}{day}-{time}")
+}
+
+/// Whether a name is one that [`default_name`] makes.
+pub fn is_default_name(name: &str) -> bool {
+    is_stamped("backup-", name)
+}
+
+pub(crate) fn is_stamped(begin: &str, name: &str) -> bool {
+    name.strip_prefix(begin).is_some_and(|stamp| {
+        stamp.len() == 15
+            && stamp
+                .bytes()
+                .enumerate()
+                .all(|(at, byte)| if at == 8 { byte == b'-' } else { byte.is_ascii_digit() })
+    })
 }
 
 /// Keeps a version, the newest as a rule, under a name. One small object is put, however large the database is.
@@ -34,16 +54,22 @@ pub fn default_name(now: Timestamp) -> String {
 /// # Errors
 /// [`Error::Invalid`] if the name is taken by another version, [`Error::Absent`], [`Error::Store`].
 pub async fn backup(remote: &Remote, name: &str, wanted: &Wanted) -> Result<Backup> {
-    let Mark { database, seq, root } = match wanted {
-        Wanted::Newest => remote
-            .newest_root()
-            .await?
-            .ok_or_else(|| Error::Absent { detail: format!("there is no database at {}", remote.label()) })?,
+    let mark = match wanted {
+        Wanted::Newest => {
+            let newest = remote.newest_entry().await?;
+            let absent = || Error::Absent { detail: format!("there is no database at {}", remote.label()) };
+            newest.ok_or_else(absent)?.mark
+        }
         wanted => {
             let map = find(remote, wanted, None, &mut Along::default()).await?;
             Mark { database: map.database, seq: map.seq, root: map.root }
         }
     };
+    keep_version(remote, name, mark).await
+}
+
+pub(crate) async fn keep_version(remote: &Remote, name: &str, mark: Mark) -> Result<Backup> {
+    let Mark { database, seq, root } = mark;
     let time_ms = remote.ambient().now().as_millis().max(0) as u64;
     let keep = Keep { database, seq, root, time_ms };
     if remote.create_keep(name, &keep).await? == Created::Taken {

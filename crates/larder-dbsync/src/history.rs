@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     error::{Error, Result},
-    format::{DatabaseId, Head, Kind, PageMap, Source},
+    format::{DatabaseId, Head, Kind, Lease, PageMap, Source},
     hash::Digest,
     remote::{FetchedEntry, Listed, Object, Remote},
 };
@@ -36,6 +36,21 @@ pub struct Mark {
     pub seq: u64,
     /// The digest of its pages.
     pub root: Digest,
+}
+
+/// The newest version, as far as its entry tells.
+#[derive(Debug, Clone)]
+pub struct Newest {
+    /// The version.
+    pub mark: Mark,
+    /// When it was committed, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Pages of the database.
+    pub pages: u32,
+    /// Bytes of a page.
+    pub page_bytes: u32,
+    /// Who holds the database since the last entry, whether that changed pages or not.
+    pub holder: Option<String>,
 }
 
 /// What came along with entries that were read.
@@ -145,25 +160,39 @@ impl Remote {
         Ok(PageMap::empty(first.head.entry.database))
     }
 
-    /// The newest entry that changed pages, and its root, without the pages' hashes where that can be helped; `None` if
-    /// nothing was pushed.
+    /// The newest entry that changed pages, without the pages' hashes where that can be helped; `None` if nothing was
+    /// pushed.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Store`].
-    pub(crate) async fn newest_root(&self) -> Result<Option<Mark>> {
+    pub(crate) async fn newest_entry(&self) -> Result<Option<Newest>> {
         let head = self.head().await?;
         let after = head.map(|head| Object::Log(head.seq.saturating_sub(1)));
         let log = self.list("log/", after.as_ref()).await?;
+        let mut last: Option<Lease> = None;
         for seq in log.iter().rev().filter_map(Listed::seq) {
             let Some(fetched) = self.entry(seq).await? else { continue };
             let entry = fetched.head.entry;
+            let lease = last.get_or_insert(entry.lease);
             if let Some(change) = entry.change {
-                return Ok(Some(Mark { database: entry.database, seq, root: change.root }));
+                return Ok(Some(Newest {
+                    mark: Mark { database: entry.database, seq, root: change.root },
+                    time_ms: entry.time_ms,
+                    pages: change.page_count,
+                    page_bytes: change.page_size,
+                    holder: (lease.held_ms > 0).then(|| lease.owner.clone()),
+                }));
             }
         }
         // Only entries that change nothing since the map.
         let newest = self.newest(None, &mut Along::default()).await?.filter(|newest| newest.page_size > 0);
-        Ok(newest.map(|newest| Mark { database: newest.database, seq: newest.seq, root: newest.root }))
+        Ok(newest.map(|newest| Newest {
+            mark: Mark { database: newest.database, seq: newest.seq, root: newest.root },
+            time_ms: newest.time_ms,
+            pages: newest.page_count(),
+            page_bytes: newest.page_size,
+            holder: (newest.lease.held_ms > 0).then(|| newest.lease.owner.clone()),
+        }))
     }
 
     /// Reads the entries after `map` up to number `to`, or as many as there are. Answers how many those were, and whether

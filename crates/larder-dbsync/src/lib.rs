@@ -18,7 +18,8 @@
 //! | `sidecar`, `standing` | which version a local file is or began from |
 //! | `push`, `pull`, `replicate` | the whole of each |
 //! | `plain` | ordinary SQLite files in a store |
-//! | `backup`, `collect`, `verify` | versions that are kept, those that are not, and whether all is whole |
+//! | `backup`, `scheduled`, `retention` | versions that are kept, by hand and by schedule, and for how long |
+//! | `collect`, `verify` | versions that are not kept, and whether all is whole |
 //!
 //! Absent: row changes, copies of whole databases, anything that reads a database by other means than SQLite, and any
 //! decision that compares the clocks of two machines.
@@ -43,6 +44,8 @@ mod pull;
 mod push;
 mod remote;
 mod replicate;
+mod retention;
+mod scheduled;
 mod session;
 mod sidecar;
 mod standing;
@@ -51,8 +54,8 @@ mod verify;
 mod wal;
 
 pub use self::{
-    backup::{Backup, backup, backups, default_name, remove_backup},
-    collect::{AGE_MIN, CollectOptions, CollectReport, collect},
+    backup::{Backup, backup, backups, default_name, is_default_name, remove_backup},
+    collect::{AGE_MIN, CollectOptions, CollectReport, collect, collect_unheld},
     error::{Error, Result},
     hash::{Digest, ShortHash},
     history::Along,
@@ -62,6 +65,8 @@ pub use self::{
     push::{PushOptions, PushReport, push},
     remote::{FetchedEntry, Listed, Object, Remote},
     replicate::{Finished, ReplicateOptions, Replicated, Replicator, Round},
+    retention::Retention,
+    scheduled::{Scheduled, back_up},
     session::{Committed, LEASE, Session, Waiting},
     sidecar::Sidecar,
     verify::{VerifyReport, verify},

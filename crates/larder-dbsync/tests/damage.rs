@@ -20,7 +20,10 @@ async fn history(lab: &Lab) {
     add_rows(&a, 3);
     lab.push("a.db").await.unwrap();
     let at_once = larder_dbsync::CollectOptions {
-        keep: Duration::from_secs(3_600),
+        retention: larder_dbsync::Retention {
+            keep: Duration::from_secs(3_600),
+            ..larder_dbsync::Retention::default()
+        },
         age_min: Duration::ZERO,
         ..larder_dbsync::CollectOptions::default()
     };

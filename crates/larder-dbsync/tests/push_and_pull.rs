@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use larder_dbsync::{CollectOptions, Error, PullOptions, Wanted, backup, verify};
+use larder_dbsync::{CollectOptions, Error, PullOptions, Retention, Wanted, backup, verify};
 use support::{Lab, add_rows, is_diverged};
 
 #[tokio::test]
@@ -260,8 +260,8 @@ async fn a_backup_outlives_the_collection_of_what_is_old() {
         lab.push("a.db").await.unwrap();
     }
     let (before, newest) = (lab.objects().await, lab.contents("a.db"));
-    let at_once =
-        CollectOptions { keep: Duration::ZERO, daily: 0, weekly: 0, age_min: Duration::ZERO, dry_run: true };
+    let nothing = Retention { keep: Duration::ZERO, daily: 0, weekly: 0 };
+    let at_once = CollectOptions { retention: nothing, age_min: Duration::ZERO, dry_run: true };
     tokio::time::sleep(Duration::from_millis(5)).await;
     let counted = lab.collect(at_once).await.unwrap();
     assert!(counted.removed > 10, "{counted:?}");

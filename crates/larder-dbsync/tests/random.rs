@@ -4,7 +4,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use larder_dbsync::{CollectOptions, PullOptions, Wanted, backup, unwatched, verify};
+use larder_dbsync::{CollectOptions, PullOptions, Retention, Wanted, backup, unwatched, verify};
 use proptest::prelude::*;
 use support::Lab;
 
@@ -123,9 +123,7 @@ async fn work(steps: Vec<Step>) {
             Step::Collect if !versions.is_empty() => {
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 let options = CollectOptions {
-                    keep: Duration::ZERO,
-                    daily: 1,
-                    weekly: 0,
+                    retention: Retention { keep: Duration::ZERO, daily: 1, weekly: 0 },
                     age_min: Duration::ZERO,
                     dry_run: false,
                 };

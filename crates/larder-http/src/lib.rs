@@ -15,6 +15,7 @@ mod auth;
 mod body;
 mod call;
 mod cors;
+mod database_figures;
 mod delivery;
 mod figures;
 mod loopback;

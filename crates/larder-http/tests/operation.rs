@@ -404,3 +404,42 @@ async fn adoptions_and_scrubs_are_jobs_with_reports() {
     let reader = house.key(&[Action::Read, Action::List]).await;
     house.post("/api/v1/scrub").bearer(&reader).send().await.refused(403, "forbidden");
 }
+
+#[tokio::test]
+async fn databases_in_the_store_are_shown_with_what_is_wrong_with_them() {
+    let house = House::new().await;
+    let all = house.get("/api/v1/databases").send().await.is(200).json();
+    assert_eq!(all["items"], json!([]));
+    assert!(!house.get("/metrics").send().await.is(200).text().contains("larder_database"));
+    // An entry that is none.
+    let place = "org-data/1/log/0000000000000001".parse().unwrap();
+    house.larder.stores().primary().put_bytes(&place, "damaged", PutOptions::default()).await.unwrap();
+    for what in ["backup", "verify"] {
+        let asked = house.post(&format!("/api/v1/databases/{what}")).send().await.is(202);
+        let again = house.post(&format!("/api/v1/databases/{what}")).send().await.is(202);
+        assert_eq!(asked.json(), again.json(), "while one waits, it is the answer");
+        house.work().await;
+        let report = format!("/api/v1/jobs/{}/report", asked.json()["job_id"].as_str().unwrap());
+        assert_eq!(house.get(&report).send().await.is(200).json()["databases"], 1);
+    }
+    let database = house.get("/api/v1/databases").send().await.is(200).json()["items"][0].clone();
+    assert_eq!(
+        (&database["prefix"], &database["verify"]["status"]),
+        (&json!("org-data/1"), &json!("damaged"))
+    );
+    assert!(database["backup_error"].as_str().unwrap().contains("log/0000000000000001"), "{database}");
+    assert!(
+        database["verify"]["problems"][0].as_str().unwrap().contains("log/0000000000000001"),
+        "{database}"
+    );
+    let figures = house.get("/metrics").send().await.is(200).text();
+    assert!(figures.contains("larder_database_damaged{database=\"org-data/1\"} 1\n"), "{figures}");
+    house.get("/api/v1/schedules").send().await.is(200);
+    let body = json!({ "name": "app", "scope": { "actions": ["read", "list"] } });
+    let reader = house.post("/api/v1/keys").json(&body).send().await.is(201).json();
+    let secret = reader["secret"].as_str().unwrap();
+    for path in ["/api/v1/databases", "/api/v1/schedules"] {
+        house.get(path).bearer(secret).send().await.refused(403, "forbidden");
+    }
+    house.post("/api/v1/databases/verify").bearer(secret).send().await.refused(403, "forbidden");
+}

@@ -9,4 +9,5 @@ mod attempt;
 mod schedules;
 mod worker;
 
+pub use schedules::check as check_schedule;
 pub use worker::{Worker, WorkerOptions};

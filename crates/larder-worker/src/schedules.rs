@@ -8,29 +8,37 @@ use larder_assets::{
     jobs::{JobKind, KINDS},
 };
 use larder_catalog::{Class, NewJob, ScheduleRecord};
-use larder_core::{Fault, Timestamp};
+use larder_core::{Code, Fault, Timestamp};
 
 /// Schedules looked at in one go; there is one per kind of job at most.
 const BATCH: u32 = 100;
 
-/// Stores the schedules of all kinds of jobs.
-pub(crate) async fn declare(larder: &Larder) -> Result<(), Fault> {
+/// In the place of the time of a schedule that is switched off. It is stored all the same: a process that does not
+/// replace schedules must not take it for one that is missing.
+const OFF: &str = "off";
+
+/// Stores the schedules of all kinds of jobs; those that are stored otherwise are changed only if it `replaces` them.
+pub(crate) async fn declare(larder: &Larder, replaces: bool) -> Result<(), Fault> {
     let known = larder.catalog().schedules().await?;
     let now = larder.ambient().now();
     let mut missing = Vec::new();
     for kind in KINDS {
-        let Some(cron) = kind.schedule else { continue };
-        if known.iter().any(|schedule| schedule.name == kind.name && schedule.cron == cron) {
-            continue;
-        }
+        let cron = (kind.schedule)(larder.settings());
+        let stored = known.iter().find(|schedule| schedule.name == kind.name);
+        let cron = match (&cron, stored) {
+            (Some(cron), Some(stored)) if !replaces || stored.cron == *cron => continue,
+            (None, None) => continue,
+            (None, Some(stored)) if !replaces || !stored.enabled => continue,
+            (cron, _) => cron.as_deref(),
+        };
         missing.push(ScheduleRecord {
             name: kind.name.to_owned(),
-            cron: cron.to_owned(),
+            cron: cron.unwrap_or(OFF).to_owned(),
             kind: kind.name.to_owned(),
             args: serde_json::json!({}),
-            next_at: next_after(cron, now)?,
+            next_at: cron.map_or(Ok(now), |cron| next_after(cron, now))?,
             last_at: None,
-            enabled: true,
+            enabled: cron.is_some(),
         });
     }
     if missing.is_empty() {
@@ -72,6 +80,20 @@ pub(crate) async fn fire(larder: &Larder) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks that a time of a schedule can be read and comes at all.
+///
+/// # Errors
+/// [`Code::InvalidRequest`] with what is wrong with it.
+pub fn check(cron: &str) -> Result<(), Fault> {
+    let refused = |error: croner::errors::CronError| {
+        Fault::new(Code::InvalidRequest, format!("\"{cron}\" is no time of a schedule: {error}"))
+            .remedy("write five fields as cron does, such as `0 * * * *` for every hour")
+    };
+    let parsed = Cron::from_str(cron).map_err(refused)?;
+    let any = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+    parsed.find_next_occurrence(&any, false).map(drop).map_err(refused)
+}
+
 /// The first firing after an instant, in UTC.
 fn next_after(cron: &str, after: Timestamp) -> Result<Timestamp, Fault> {
     let wrong = |error: croner::errors::CronError| {
@@ -86,13 +108,31 @@ fn next_after(cron: &str, after: Timestamp) -> Result<Timestamp, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use larder_assets::{DatabaseSettings, Secrets, Settings};
+
     use super::*;
+
+    #[test]
+    fn what_is_no_time_of_a_schedule_is_refused() {
+        for wrong in ["", "hourly", "61 * * * *", "0 0 31 2 *", "* * *"] {
+            let fault = check(wrong).unwrap_err();
+            assert!(fault.detail.contains(&format!("\"{wrong}\"")), "{fault}");
+        }
+        check("*/5 * * * * *").unwrap();
+    }
 
     #[test]
     fn every_shipped_schedule_has_a_next_firing() {
         let now = Timestamp::from_millis(1_772_366_400_000);
-        for kind in KINDS.iter().filter_map(|kind| kind.schedule) {
-            assert!(next_after(kind, now).unwrap() > now, "{kind}");
+        let folder = std::path::Path::new("/nowhere");
+        let mut settings = Settings::new(Secrets::new(*b"0123456789abcdef").unwrap());
+        let store = std::sync::Arc::new(larder_store::MemoryStore::new());
+        settings.databases = Some(DatabaseSettings::new(store, Vec::new(), folder));
+        let all: Vec<_> = KINDS.iter().filter_map(|kind| (kind.schedule)(&settings)).collect();
+        assert!(all.len() > 6);
+        for cron in all {
+            assert!(next_after(&cron, now).unwrap() > now, "{cron}");
+            check(&cron).unwrap();
         }
         assert_eq!(next_after("*/10 * * * *", now).unwrap().to_string(), "2026-03-01T12:10:00.000Z");
     }

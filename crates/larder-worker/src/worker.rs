@@ -26,13 +26,16 @@ pub struct WorkerOptions {
     /// Whether this worker enqueues what comes by schedule. Of several workers each firing is
     /// enqueued by one.
     pub schedules: bool,
+    /// Whether schedules that are stored otherwise become what the settings of this process say. Not those of a
+    /// command that may have been given without the server's configuration.
+    pub replaces_schedules: bool,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         // One more than cores: while pictures are computed, another job can wait for the disk.
-        Self { queues: Vec::new(), concurrency: cores + 1, schedules: true }
+        Self { queues: Vec::new(), concurrency: cores + 1, schedules: true, replaces_schedules: true }
     }
 }
 
@@ -52,7 +55,7 @@ impl Worker {
     /// The catalogue's, from declaring the schedules.
     pub async fn start(larder: Larder, options: WorkerOptions) -> Result<Self, Fault> {
         if options.schedules {
-            schedules::declare(&larder).await?;
+            schedules::declare(&larder, options.replaces_schedules).await?;
         }
         let stopping = CancellationToken::new();
         let running = TaskTracker::new();

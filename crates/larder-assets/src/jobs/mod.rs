@@ -7,6 +7,7 @@
 
 pub mod adopt;
 pub mod backfill;
+pub mod backup_databases;
 pub mod collect;
 pub mod compact_meta;
 pub mod count_usage;
@@ -19,10 +20,14 @@ pub mod purge_cdn;
 pub mod retention;
 pub mod scrub;
 pub mod sweep_uploads;
+pub mod verify_databases;
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -33,7 +38,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::larder::Larder;
+use crate::{larder::Larder, settings::Settings};
 
 /// Every kind of job there is.
 pub const KINDS: &[JobKind] = &[
@@ -51,6 +56,8 @@ pub const KINDS: &[JobKind] = &[
     JobKind::of::<scrub::Scrub>(),
     JobKind::of::<migrate_store::MigrateStore>(),
     JobKind::of::<purge_cdn::PurgeCdn>(),
+    JobKind::of::<backup_databases::BackupDatabases>(),
+    JobKind::of::<verify_databases::VerifyDatabases>(),
 ];
 
 /// The queues, in the order in which they are shown.
@@ -71,6 +78,12 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const ATTEMPTS: i64 = 3;
     /// When it comes by itself, as cron in UTC.
     const SCHEDULE: Option<&'static str> = None;
+
+    /// The same where settings decide it.
+    fn schedule(settings: &Settings) -> Option<Cow<'static, str>> {
+        let _ = settings;
+        Self::SCHEDULE.map(Cow::Borrowed)
+    }
 
     /// While a job with this key waits or runs, enqueueing answers that one.
     fn unique_key(&self) -> Option<String> {
@@ -101,6 +114,7 @@ pub enum Ended {
 }
 
 type Run = fn(Value, JobContext) -> BoxFuture<'static, Result<Ended, Fault>>;
+type Schedule = fn(&Settings) -> Option<Cow<'static, str>>;
 type GaveUp = fn(Value, Larder, Fault) -> BoxFuture<'static, Result<(), Fault>>;
 
 /// A kind of job, as the worker knows it.
@@ -112,8 +126,8 @@ pub struct JobKind {
     pub doc: &'static str,
     /// Where it waits.
     pub queue: &'static str,
-    /// When it comes by itself.
-    pub schedule: Option<&'static str>,
+    /// When it comes by itself, as cron in UTC.
+    pub schedule: Schedule,
     /// Begins it.
     pub run: Run,
     /// Ends it without success.
@@ -126,7 +140,7 @@ impl JobKind {
             name: J::NAME,
             doc: J::DOC,
             queue: J::QUEUE,
-            schedule: J::SCHEDULE,
+            schedule: J::schedule,
             run: |args, context| Box::pin(async move { parse::<J>(args)?.run(context).await }),
             gave_up: |args, larder, fault| {
                 Box::pin(async move { parse::<J>(args)?.gave_up(&larder, &fault).await })

@@ -103,6 +103,10 @@ reads! { Durable;
     /// The variants of these ids.
     many variants_of_ids(ids: &[String]) -> VariantRecord =
         Statement::new(SELECT_VARIANT).push("WHERE 1 = 1").and_in("id", ids);
+    /// What is kept under names that begin with `prefix`, by name.
+    many checkpoints_under(prefix: &str, limit: u32) -> Checkpoint = Statement::new(
+        "SELECT name, value FROM checkpoints WHERE 1 = 1").and("name >= ", prefix)
+        .and_if("name < ", crate::db::prefix_end(prefix)).push(" ORDER BY name LIMIT ").bind(bounded(limit));
     /// All assets by id, deleted ones included; `after` is the last of the previous page.
     many assets_by_id(after: Option<AssetId>, limit: u32) -> AssetRecord = Statement::new(SELECT_ASSET)
         .push("WHERE 1 = 1").and_if("id > ", after).push(" ORDER BY id LIMIT ").bind(bounded(limit));
@@ -112,6 +116,21 @@ reads! { Durable;
     /// The bytes without a record at a place, if they were noted.
     one orphan(store: &str, place: &str) -> OrphanRecord = Statement::new(
         "SELECT place, fingerprint, seen_at FROM orphans WHERE 1 = 1").and("store = ", store).and("place = ", place);
+}
+
+/// What is kept under a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The name.
+    pub name: String,
+    /// What was kept.
+    pub value: Value,
+}
+
+impl FromRow for Checkpoint {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self { name: row.get("name")?, value: row.json("value")? })
+    }
 }
 
 impl Catalog {

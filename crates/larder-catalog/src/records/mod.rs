@@ -32,7 +32,7 @@ pub use cdn_purge::CdnPurge;
 pub(crate) use counter::Counts;
 pub use idempotency::{Begun, IdempotencyAnswer, IdempotencyRecord, IdempotencyState, NewIdempotency};
 pub use key::KeyRecord;
-pub use meta::{MetaChange, MetaKind, MetaLog, OrphanRecord};
+pub use meta::{Checkpoint, MetaChange, MetaKind, MetaLog, OrphanRecord};
 pub use move_batch::{BatchMove, MovingRecord};
 pub use place_write::{Fence, PlaceWrite};
 pub use preset::PresetRecord;

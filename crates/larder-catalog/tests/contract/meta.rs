@@ -12,6 +12,7 @@ for_each_engine! {
     one_writer_holds_the_log_at_a_time_and_numbers_rise,
     a_record_that_is_put_back_is_the_same,
     a_checkpoint_is_kept_until_it_is_forgotten,
+    checkpoints_are_listed_by_the_beginning_of_their_names,
     an_orphan_is_known_since_its_bytes_were_first_seen,
 }
 
@@ -91,6 +92,19 @@ async fn a_checkpoint_is_kept_until_it_is_forgotten(engine: Engine) {
     }
     engine.write(|tx| Box::pin(async { tx.forget_checkpoint("scrub").await })).await.unwrap();
     assert_eq!(engine.catalog.checkpoint("scrub").await.unwrap(), None);
+}
+
+async fn checkpoints_are_listed_by_the_beginning_of_their_names(engine: Engine) {
+    for name in ["a:2", "a:1", "a", "b:1", "a;1"] {
+        engine
+            .write(move |tx| Box::pin(async move { tx.set_checkpoint(name, &json!({ "of": name })).await }))
+            .await
+            .unwrap();
+    }
+    let listed = engine.catalog.checkpoints_under("a:", 10).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|kept| (kept.name.as_str(), kept.value["of"].as_str())).collect();
+    assert_eq!(listed, [("a:1", Some("a:1")), ("a:2", Some("a:2"))]);
+    assert_eq!(engine.catalog.checkpoints_under("a:", 1).await.unwrap()[0].name, "a:1");
 }
 
 async fn an_orphan_is_known_since_its_bytes_were_first_seen(engine: Engine) {

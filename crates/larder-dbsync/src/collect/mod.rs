@@ -18,23 +18,18 @@ use crate::{
     hash::Digest,
     history::Along,
     remote::{Listed, Object, Remote},
-    session::Session,
+    retention::Retention,
+    session::{Session, Waiting},
 };
 
 /// The youngest that may go: readers and writers that stood still for less are safe.
 pub const AGE_MIN: Duration = Duration::from_secs(24 * 3_600);
 
-const DAY_MS: i64 = 24 * 3_600 * 1_000;
-
 /// What is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct CollectOptions {
-    /// All versions that are not older.
-    pub keep: Duration,
-    /// Of so many days before, the last version of each that has one.
-    pub daily: usize,
-    /// Of so many weeks before, the last version of each that has one.
-    pub weekly: usize,
+    /// Which versions.
+    pub retention: Retention,
     /// Objects that are not older are not touched. Whoever reads or writes and stands still for longer may fail.
     pub age_min: Duration,
     /// Only count.
@@ -44,7 +39,7 @@ pub struct CollectOptions {
 impl Default for CollectOptions {
     /// 24 hours, 7 days, 4 weeks.
     fn default() -> Self {
-        Self { keep: AGE_MIN, daily: 7, weekly: 4, age_min: AGE_MIN, dry_run: false }
+        Self { retention: Retention::default(), age_min: AGE_MIN, dry_run: false }
     }
 }
 
@@ -117,7 +112,7 @@ pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<
     if session.newest().page_size == 0 {
         return Ok(report);
     }
-    let keep = options.keep.max(options.age_min);
+    let keep = options.retention.keep.max(options.age_min);
     // The first entry of which all later ones are kept.
     let floor = listing
         .log
@@ -186,6 +181,40 @@ pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<
     Ok(report)
 }
 
+/// As [`collect`], by a writer that takes the database for it, if nobody holds it. Nothing is written where nothing is
+/// to be removed.
+///
+/// # Errors
+/// [`Error::Held`] at once if somebody does: whoever holds it does not let go of it for this. [`Error::Absent`] if there
+/// is no database; [`Error::NoConditions`] unless `single_writer` says that there is never a second one; those of
+/// [`collect`].
+pub async fn collect_unheld(
+    remote: &Remote,
+    options: &CollectOptions,
+    single_writer: bool,
+) -> Result<CollectReport> {
+    let mut session = Session::open(remote.clone(), None, single_writer).await?;
+    let newest = session.newest();
+    if newest.page_size == 0 {
+        return Err(Error::Absent { detail: format!("there is no database at {}", remote.label()) });
+    }
+    if newest.lease.held_ms > 0 && !options.dry_run {
+        return Err(Error::Held { owner: newest.lease.owner.clone() });
+    }
+    let counted = collect(&mut session, &CollectOptions { dry_run: true, ..*options }).await?;
+    if options.dry_run || counted.removed == 0 {
+        return Ok(CollectReport { dry_run: options.dry_run, ..counted });
+    }
+    let claimed = session.claim(&mut |waiting| match waiting {
+        Waiting::For(owner) => Err(Error::Held { owner: owner.to_owned() }),
+        Waiting::Changed => Ok(()),
+    });
+    claimed.await?;
+    let collected = collect(&mut session, options).await;
+    session.release().await?;
+    collected
+}
+
 /// A source without the length of the head, which only readers of frames need.
 fn unplaced(source: Source) -> Source {
     match source {
@@ -202,15 +231,9 @@ async fn points(
     options: &CollectOptions,
 ) -> Result<BTreeSet<u64>> {
     let mut points = BTreeSet::from([floor]);
-    for (length, count) in [(DAY_MS, options.daily), (7 * DAY_MS, options.weekly)] {
-        let mut periods: BTreeMap<i64, u64> = BTreeMap::new();
-        // What has a map already may have lost its entry.
-        for (seq, listed) in listing.log.range(..floor).chain(listing.maps.range(..floor)) {
-            let last = periods.entry(listed.modified.as_millis().div_euclid(length)).or_default();
-            *last = (*last).max(*seq);
-        }
-        points.extend(periods.into_values().rev().take(count));
-    }
+    // What has a map already may have lost its entry.
+    let older = listing.log.range(..floor).chain(listing.maps.range(..floor));
+    points.extend(options.retention.last_of_periods(older.map(|(seq, listed)| (*seq, listed.modified))));
     for backup in crate::backup::backups(remote).await? {
         if backup.seq < floor {
             points.insert(backup.seq);

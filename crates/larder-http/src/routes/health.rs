@@ -10,7 +10,7 @@ use crate::{
     auth,
     body::ResponseBody,
     call::{Call, Outcome, json as json_answer, ok},
-    loopback, observe, problem,
+    database_figures, loopback, observe, problem,
     schema::{self, Need},
 };
 
@@ -100,6 +100,7 @@ async fn metrics(call: Call) -> Outcome {
     sees_figures(&call).await?;
     let text = observe::render()
         .ok_or_else(|| Fault::internal("another recorder of metrics was installed in this process"))?;
+    let text = text + &database_figures::render(call.larder()).await;
     let mut response = http::Response::new(ResponseBody::full(text));
     let headers = response.headers_mut();
     headers

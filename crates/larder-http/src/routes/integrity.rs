@@ -36,7 +36,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         tag: "jobs",
         access: Access::Scoped(Action::Admin),
-        summary: "What an adoption or a scrub reported when it was done",
+        summary: "What a job reported when it was done",
+        detail: "Adoptions, scrubs, and backups and verifications of databases do.",
         replies: &[replies(200, "the report", schema::open_object)],
         ..Route::new("GET", "/api/v1/jobs/{id}/report", "job_report", |call| Box::pin(report(call)))
     },
@@ -68,7 +69,7 @@ fn scrub_options() -> Value {
     ])
 }
 
-fn job_id() -> Value {
+pub(super) fn job_id() -> Value {
     schema::object(&[("job_id", schema::id(), Need::Always)])
 }
 
@@ -89,7 +90,7 @@ async fn report(call: Call) -> Outcome {
     ok(&call.larder().report(id).await?)
 }
 
-fn enqueued(call: &Call, job: JobId) -> http::Response<crate::body::ResponseBody> {
+pub(super) fn enqueued(call: &Call, job: JobId) -> http::Response<crate::body::ResponseBody> {
     let response = json_answer(StatusCode::ACCEPTED, &json!({ "job_id": job }));
     at(response, call.larder(), &format!("/api/v1/jobs/{job}"))
 }

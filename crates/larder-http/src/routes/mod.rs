@@ -6,6 +6,7 @@ mod asset_batch;
 mod assets;
 mod buckets;
 mod bulk;
+mod databases;
 mod delivery;
 mod digest;
 mod direct;
@@ -181,6 +182,7 @@ const GROUPS: &[&[Route]] = &[
     jobs::ROUTES,
     operation::ROUTES,
     integrity::ROUTES,
+    databases::ROUTES,
     keys::ROUTES,
     delivery::ROUTES,
     health::ROUTES,

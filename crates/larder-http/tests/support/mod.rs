@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use larder_assets::{
-    Action, BucketPolicy, Larder, NewKey, Scope, Secrets, Settings, Visibility,
+    Action, BucketPolicy, DatabaseSettings, Larder, NewKey, Scope, Secrets, Settings, Visibility,
     jobs::{Ended, JobContext, JobKind, QUEUES},
     policy::Cors,
 };
@@ -74,6 +74,8 @@ impl House {
                 Arc::new(store)
             }
         };
+        let patterns = vec!["org-data/{id}".parse().unwrap()];
+        settings.databases = Some(DatabaseSettings::new(Arc::clone(&store), patterns, at("scratch")));
         let larder = Larder::open(settings, catalog, store, ambient).await.unwrap();
         larder.declare(&[], &[]).await.unwrap();
         larder.ensure_buckets(&buckets()).await.unwrap();

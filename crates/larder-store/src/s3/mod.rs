@@ -95,6 +95,16 @@ impl S3Store {
         Ok(store)
     }
 
+    /// Another folder of the same bucket. Nothing is asked: what the bucket honours is known.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), for credentials and certificates that can't be read.
+    pub fn folder(&self, prefix: &str, options: &S3Options, ambient: Ambient) -> Result<Self> {
+        let options = S3Options { prefix: prefix.to_owned(), ..options.clone() };
+        let store = Self::unprobed(&options, ambient)?;
+        Ok(Self { manner: Arc::clone(&self.manner), ..store })
+    }
+
     /// A bucket that nobody has asked anything yet.
     fn unprobed(options: &S3Options, ambient: Ambient) -> Result<Self> {
         let client = Arc::new(Client::new(options, ambient)?);

@@ -99,6 +99,11 @@ impl Home {
         self.larder_on(stores, settings).await
     }
 
+    /// As [`larder`](Self::larder), with other settings.
+    pub async fn larder_with(&self, settings: Settings) -> Larder {
+        self.larder_on(self.store(), settings).await
+    }
+
     /// The store in which files lie.
     pub fn store(&self) -> LocalStore {
         self.store_in("media")

@@ -274,7 +274,11 @@ impl Backend for Embedded {
         }
         let usual = WorkerOptions::default();
         let concurrency = self.concurrency.unwrap_or(usual.concurrency).max(1);
-        let worker = Worker::start(self.larder.clone(), WorkerOptions { concurrency, ..usual }).await?;
+        let worker = Worker::start(
+            self.larder.clone(),
+            WorkerOptions { concurrency, replaces_schedules: false, ..usual },
+        )
+        .await?;
         *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
         Ok(())
     }

@@ -44,8 +44,8 @@ pub use self::{
     error::ConfigError,
     raw::{FromRaw, Raw, Secret},
     sections::{
-        CacheConfig, CdnConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig, LogConfig, LogFormat,
-        Sendfile, WorkerConfig,
+        CacheConfig, CdnConfig, Cron, DatabasesConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig,
+        LogConfig, LogFormat, Sendfile, WorkerConfig,
     },
     store::{StoreBackend, StoreChoice, StoreConfig},
 };
@@ -62,6 +62,8 @@ pub struct Config {
     pub database_url: Option<Secret>,
     /// Whether the SQLite catalogue is replicated to the store.
     pub catalog: CatalogConfig,
+    /// The databases in the store that are looked after.
+    pub databases: DatabasesConfig,
     /// The address under which clients reach the server, with its path prefix.
     pub public_url: Option<Url>,
     /// The master secret of signatures; none means the generated one in the data directory.
@@ -152,6 +154,7 @@ impl Config {
                 interval: Span::seconds(0),
                 lease: Span::seconds(0),
             },
+            databases: DatabasesConfig { prefixes: Vec::new(), backup: Cron(None), verify: Cron(None) },
             public_url: None,
             secret: None,
             admin_key: None,

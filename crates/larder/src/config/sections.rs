@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use larder_assets::cdn::HookKind;
+use larder_assets::{
+    cdn::HookKind,
+    databases::{Pattern, PatternError},
+};
 use larder_core::{
     BucketName, FileType,
     limits::ImageLimits,
@@ -23,6 +26,40 @@ pub struct CacheConfig {
     pub disk: ByteSize,
     /// Folder of the pages on the disk; none means `cache` in the data directory.
     pub dir: Option<PathBuf>,
+}
+
+/// The databases in the store that are looked after.
+#[derive(Debug, Clone)]
+pub struct DatabasesConfig {
+    /// Where they lie.
+    pub prefixes: Vec<Pattern>,
+    /// When they are backed up.
+    pub backup: Cron,
+    /// When they are verified.
+    pub verify: Cron,
+}
+
+/// When something comes by itself, as cron in UTC; `None` for never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cron(pub Option<String>);
+
+impl FromRaw for Cron {
+    fn from_raw(raw: &Raw) -> Result<Self, String> {
+        match String::from_raw(raw)?.trim() {
+            "off" => Ok(Self(None)),
+            cron => match larder_worker::check_schedule(cron) {
+                Ok(()) => Ok(Self(Some(cron.to_owned()))),
+                Err(fault) => Err(fault.detail),
+            },
+        }
+    }
+}
+
+impl FromRaw for Vec<Pattern> {
+    fn from_raw(raw: &Raw) -> Result<Self, String> {
+        let texts = Vec::<String>::from_raw(raw)?;
+        texts.iter().map(|text| text.parse().map_err(|error: PatternError| error.to_string())).collect()
+    }
 }
 
 /// Named maxima. Those of one bucket stand in its policy.

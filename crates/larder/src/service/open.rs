@@ -2,16 +2,18 @@
 
 use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
-use larder_assets::{Larder, Settings, cdn::CdnSettings, net::ImportSettings};
+use larder_assets::{
+    DatabaseSettings, Larder, Settings, cdn::CdnSettings, databases::PatternError, net::ImportSettings,
+};
 use larder_catalog::{Catalog, Target};
 use larder_core::{Ambient, Code, Fault};
-use larder_store::Circuit;
+use larder_store::{Circuit, Store};
 use rustix::fs::{Access, access};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    replication::{Candidate, Held, Replication, held_by},
+    replication::{Candidate, Held, PREFIX, Replication, held_by},
     secret, shipped,
     standby::Standby,
     store::{OpenStore, open_store, with_others},
@@ -181,7 +183,8 @@ async fn assemble(
     let catalog = open_catalog(config, &ambient).await?;
     catalog.migrate().await.map_err(Fault::from)?;
     let stores = with_others(config, opening, store.store, &catalog, &ambient).await?;
-    let settings = settings(config, store.circuit, &ambient)?;
+    let databases = databases(config, store.plain)?;
+    let settings = Settings { databases, ..settings(config, store.circuit, &ambient)? };
     let larder = Larder::open(settings, catalog, stores, ambient).await?;
     let is_first = larder.presets().await?.is_empty();
     if opening == Opening::Server || is_first {
@@ -271,6 +274,37 @@ fn names_the_setting(mut failure: Failure) -> Failure {
     }
     failure.remedy += "--data-dir or LARDER_DATA_DIR names another data directory";
     failure
+}
+
+/// The databases that are looked after: those that the settings name, and the catalogue itself where it is replicated.
+fn databases(config: &Config, store: Arc<dyn Store>) -> Result<Option<DatabaseSettings>, Failure> {
+    let mut patterns = config.databases.prefixes.clone();
+    let bucket = config.store.s3_options.as_ref().filter(|_| config.store.backend == StoreBackend::S3);
+    if let Some(options) = bucket
+        && config.replication()?.is_some()
+    {
+        patterns.push(below(&options.prefix, PREFIX).parse().map_err(|error: PatternError| {
+            ConfigError::new(error.to_string(), "give store.s3.prefix a path without braces")
+        })?);
+    }
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let url_base = match (bucket, config.root_of(config.store.backend)) {
+        (Some(options), _) => format!("s3://{}/", options.bucket),
+        (None, Some(root)) => format!("{}/", std::path::absolute(&root).unwrap_or(root).display()),
+        (None, None) => String::new(),
+    };
+    Ok(Some(DatabaseSettings {
+        url_base,
+        backup: config.databases.backup.0.clone(),
+        verify: config.databases.verify.0.clone(),
+        ..DatabaseSettings::new(store, patterns, config.data_dir.join("verifying"))
+    }))
+}
+
+fn below(prefix: &str, path: &str) -> String {
+    if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") }
 }
 
 /// What the configuration tells Larder.

@@ -27,7 +27,12 @@ pub struct OpenStore {
     pub circuit: Option<Circuit>,
     /// The bucket of the originals, without a cache or anything else before it.
     pub bucket: Option<Arc<dyn Store>>,
+    /// The same store without a cache, and of a bucket the whole: where `larder db` keeps databases.
+    pub plain: Arc<dyn Store>,
 }
+
+/// Name of a plain bucket in metrics: what backups and verifications ask for is told apart from what is served.
+const PLAIN_BUCKET: &str = "databases";
 
 /// Opens the primary store.
 ///
@@ -145,17 +150,20 @@ async fn open_bucket(
     ambient: &Ambient,
 ) -> Result<OpenStore, Failure> {
     let options = with_addresses(config, options);
-    let bucket = open_plain_bucket(config, &options, ambient).await?;
-    let store = with_variants(Arc::clone(&bucket), &options, ambient)
-        .await
-        .map_err(|error| unreachable_store(config, error))?;
+    let unreachable = |error| unreachable_store(config, error);
+    let originals = S3Store::connect(&options, ambient.clone()).await.map_err(unreachable)?;
+    let plain = originals.folder("", &options, ambient.clone()).map_err(unreachable)?;
+    let plain = Arc::new(MeteredStore::new(PLAIN_BUCKET, plain));
+    let bucket: Arc<dyn Store> = Arc::new(originals);
+    let store = with_variants(Arc::clone(&bucket), &options, ambient).await.map_err(unreachable)?;
     let (store, circuit) = guarded("s3", store, ambient);
     let store = cached(config, opening, ("s3", &identity(&options)), store);
-    Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit), bucket: Some(bucket) })
+    Ok(OpenStore { store: Arc::new(store), circuit: Some(circuit), bucket: Some(bucket), plain })
 }
 
 fn at_hand(name: &'static str, store: impl Store) -> OpenStore {
-    OpenStore { store: Arc::new(MeteredStore::new(name, store)), circuit: None, bucket: None }
+    let store: Arc<dyn Store> = Arc::new(MeteredStore::new(name, store));
+    OpenStore { plain: Arc::clone(&store), store, circuit: None, bucket: None }
 }
 
 /// A store that may be away is left alone then for a while.

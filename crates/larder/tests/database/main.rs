@@ -6,3 +6,4 @@ mod ends;
 mod kills;
 mod lab;
 mod race;
+mod schedules;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use larder_core::text::display_bytes;
 use larder_dbsync::{
-    Error, PullOptions, Remote, Wanted, backup as keep, backups, default_name, plain, pull, remove_backup,
-    unwatched,
+    Error, PullOptions, Remote, Wanted, backup as keep, backups, default_name, is_default_name, plain, pull,
+    remove_backup, unwatched,
 };
 use larder_store::{ListOptions, Place, Store};
 use serde_json::json;
@@ -101,16 +101,7 @@ async fn plain_backup(
 
 /// Backups of default names beyond the newest so many, the oldest first.
 fn surplus(mut names: Vec<String>, ending: &str, keep_last: usize) -> Vec<String> {
-    names.retain(|name| {
-        let stamp = name.strip_prefix("backup-").and_then(|rest| rest.strip_suffix(ending));
-        stamp.is_some_and(|stamp| {
-            stamp.len() == 15
-                && stamp
-                    .chars()
-                    .enumerate()
-                    .all(|(at, c)| if at == 8 { c == '-' } else { c.is_ascii_digit() })
-        })
-    });
+    names.retain(|name| name.strip_suffix(ending).is_some_and(is_default_name));
     names.sort_unstable();
     names.truncate(names.len().saturating_sub(keep_last));
     names

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use larder_core::{Timestamp, text::display_bytes};
-use larder_dbsync::{Along, CollectOptions, Error, Remote, Session, backups, collect, verify as verify_all};
+use larder_dbsync::{
+    Along, CollectOptions, Error, Remote, Session, backups, collect_unheld, verify as verify_all,
+};
 use serde_json::{json, to_value};
 
 use super::{
@@ -126,18 +128,7 @@ pub async fn gc(
     writing: Writing,
 ) -> Result<Exit, Failure> {
     let remote = target.open(context, Creates::No).await?;
-    let mut session = Session::open(remote, None, writing.single_writer).await?;
-    if session.newest().page_size == 0 {
-        return Err(Error::Absent { detail: format!("there is no database at {}", target.label()) }.into());
-    }
-    if !options.dry_run {
-        let owner = session.newest().lease.owner.clone();
-        // Whoever holds it does not let go of it for this: it collects itself, or somebody else does later.
-        session.claim(&mut |_| Err(Error::Held { owner: owner.clone() })).await?;
-    }
-    let collected = collect(&mut session, options).await;
-    session.release().await?;
-    let report = collected?;
+    let report = collect_unheld(&remote, options, writing.single_writer).await?;
     context.output.answer(&to_value(report).unwrap_or_default(), |output| {
         let done = if report.dry_run { "would be removed" } else { "removed" };
         output.line(format!(

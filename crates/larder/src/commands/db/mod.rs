@@ -64,8 +64,8 @@ pub async fn run(context: &Context, command: Db) -> Result<Exit, Failure> {
             look::verify(context, &Target::given(context, url.as_deref())?, &scratch).await
         }
         Db::Gc { url, keep, daily, weekly, min_age, dry_run, writing } => {
-            let options =
-                larder_dbsync::CollectOptions { keep: keep.0, daily, weekly, age_min: min_age.0, dry_run };
+            let retention = larder_dbsync::Retention { keep: keep.0, daily, weekly };
+            let options = larder_dbsync::CollectOptions { retention, age_min: min_age.0, dry_run };
             look::gc(context, &Target::given(context, url.as_deref())?, &options, writing).await
         }
         Db::Unlock { url } => look::unlock(context, &Target::given(context, url.as_deref())?).await,

@@ -2,6 +2,7 @@
 
 mod alias;
 mod cdn;
+mod databases;
 mod media;
 mod process;
 mod serving;
@@ -17,8 +18,15 @@ pub use self::alias::{Alias, Belongs, Strength};
 
 /// The groups, in the order of the documentation. Tables of free names (`[buckets.…]`, `[presets]`) are no
 /// settings and are read beside them.
-const GROUPS: &[&[Setting]] =
-    &[process::SETTINGS, store::SETTINGS, media::SETTINGS, serving::SETTINGS, cdn::SETTINGS, stats::SETTINGS];
+const GROUPS: &[&[Setting]] = &[
+    process::SETTINGS,
+    store::SETTINGS,
+    databases::SETTINGS,
+    media::SETTINGS,
+    serving::SETTINGS,
+    cdn::SETTINGS,
+    stats::SETTINGS,
+];
 
 /// Every setting, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Setting> {
@@ -69,6 +77,8 @@ pub enum Kind {
     Flag,
     /// Several texts.
     List,
+    /// When something comes by itself.
+    Schedule,
     /// Any text.
     Text,
 }
@@ -92,6 +102,9 @@ impl Kind {
             Self::Number => "number, such as `0.023`".to_owned(),
             Self::Flag => "`true` or `false`".to_owned(),
             Self::List => "list of texts; in the environment separated by commas".to_owned(),
+            Self::Schedule => {
+                "`off`, or five fields as cron has them, in UTC, such as `0 * * * *`".to_owned()
+            }
             Self::Text => "text".to_owned(),
         }
     }

@@ -34,7 +34,7 @@ use self::lock::Lock;
 use crate::{config::Config, failure::Failure};
 
 /// Where the catalogue lies in the store.
-const PREFIX: &str = ".larder/catalog";
+pub const PREFIX: &str = ".larder/catalog";
 
 /// Time between two collections of versions that are not kept.
 const COLLECT_EVERY: Duration = Duration::from_secs(6 * 3_600);
