@@ -54,8 +54,8 @@ pub use queue::{
 };
 pub use records::{
     AssetChange, AssetFilter, AssetRecord, AssetStatus, BatchMove, Begun, BucketRecord, BucketUsage,
-    CdnPurge, Checkpoint, CopyState, Fence, IdempotencyAnswer, IdempotencyRecord, IdempotencyState, KeyRecord,
-    Level, MetaChange, MetaKind, MetaLog, MovingRecord, NewIdempotency, OrphanRecord, PlaceWrite,
+    CdnPurge, Checkpoint, CopyState, Fence, IdempotencyAnswer, IdempotencyRecord, IdempotencyState,
+    KeyRecord, Level, MetaChange, MetaKind, MetaLog, MovingRecord, NewIdempotency, OrphanRecord, PlaceWrite,
     PresetRecord, ScheduleRecord, SpareCopy, StoreFilter, StoreUsage, TypeUsage, UploadChange, UploadFilter,
     UploadRecord, UploadStatus, UsageDay, VariantIdentity, VariantRecord, VariantResult, VariantStatus,
     VariantUsage,

@@ -103,12 +103,7 @@ async fn serve(
 }
 
 /// Answers reads until the catalogue is this server's.
-async fn serve_standby(
-    config: &Config,
-    listener: &TcpListener,
-    larder: Larder,
-    ended: CancellationToken,
-) {
+async fn serve_standby(config: &Config, listener: &TcpListener, larder: Larder, ended: CancellationToken) {
     let checked = async {
         let address = listener::address(listener)?;
         listener::check_reach(address, larder.any_key_configured().await?, &config.data_dir)?;

@@ -44,8 +44,8 @@ pub use self::{
     error::ConfigError,
     raw::{FromRaw, Raw, Secret},
     sections::{
-        CacheConfig, CdnConfig, Cron, DatabasesConfig, DeliveryConfig, ImagesConfig, ImportConfig, LimitsConfig,
-        LogConfig, LogFormat, Sendfile, WorkerConfig,
+        CacheConfig, CdnConfig, Cron, DatabasesConfig, DeliveryConfig, ImagesConfig, ImportConfig,
+        LimitsConfig, LogConfig, LogFormat, Sendfile, WorkerConfig,
     },
     store::{StoreBackend, StoreChoice, StoreConfig},
 };

@@ -45,7 +45,10 @@ impl Standby<'_> {
                     larder.catalog().close().await;
                 }
                 Err(failure) => {
-                    tracing::warn!(cause = failure.cause, "nothing can be read from the catalogue on standby");
+                    tracing::warn!(
+                        cause = failure.cause,
+                        "nothing can be read from the catalogue on standby"
+                    );
                     self.moves_on().await;
                 }
             }
