@@ -4,6 +4,7 @@
 //! more, when a move was cut off, or when somebody asks for what was left. None is removed unless no
 //! record names its place and it is certainly ours: by the fingerprint that was noted, or by digest.
 
+use futures::future::BoxFuture;
 use larder_catalog::{Class, CopyState, SpareCopy};
 use larder_core::{AssetId, Code, Fault};
 use larder_store::{OpenOptions, Place};
@@ -143,13 +144,17 @@ impl Larder {
 
     /// Where no turn keeps a move away, one may have found the bytes of a variant a moment before they were removed, and
     /// have switched its record to them. Those are made again.
-    async fn forget_variants_without_bytes(&self, copy: &SpareCopy) -> Result<(), Fault> {
-        for variant in self.catalog().variants_at_place(&copy.store, &copy.place).await? {
-            if self.lies_at(&copy.store, &copy.place).await?.is_none() {
-                self.remove_lost_variant(&variant).await?;
+    ///
+    /// Boxed, since a variant that is removed takes its copies along.
+    fn forget_variants_without_bytes<'a>(&'a self, copy: &'a SpareCopy) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            for variant in self.catalog().variants_at_place(&copy.store, &copy.place).await? {
+                if self.lies_at(&copy.store, &copy.place).await?.is_none() {
+                    self.remove_lost_variant(&variant).await?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     async fn remove_ours(&self, copy: &SpareCopy, held: Option<&Held>) -> Result<Dropped, Fault> {

@@ -1,7 +1,8 @@
 //! The record of bytes that lie at their place, with everything that its transaction stores.
 
 use larder_catalog::{
-    AssetRecord, AssetStatus, CopyState, Fence, SpareCopy, Tx, UploadChange, UploadStatus, VariantIdentity,
+    AssetRecord, AssetStatus, Class, CopyState, Fence, SpareCopy, Tx, UploadChange, UploadStatus,
+    VariantIdentity,
 };
 use larder_core::{Code, Fault, UploadId};
 use larder_store::Fingerprint;

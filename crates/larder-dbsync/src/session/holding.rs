@@ -32,10 +32,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of `waiting`, [`Error::Corrupt`], [`Error::Store`].
-    pub async fn claim(
-        &mut self,
-        waiting: &mut (dyn FnMut(Waiting<'_>) -> Result<()> + Send),
-    ) -> Result<()> {
+    pub async fn claim(&mut self, waiting: &mut (dyn FnMut(Waiting<'_>) -> Result<()> + Send)) -> Result<()> {
         loop {
             self.wait_until_free(waiting).await?;
             let lease = self.lease(true);
@@ -50,8 +47,7 @@ impl Session {
     /// Who else holds the database, as it names itself, unless that one is known to be dead.
     pub fn other_holder(&self) -> Option<&str> {
         let lease = &self.newest.lease;
-        let is_other =
-            lease.held_ms > 0 && lease.token != self.token && !self.dead.contains(&lease.token);
+        let is_other = lease.held_ms > 0 && lease.token != self.token && !self.dead.contains(&lease.token);
         is_other.then_some(lease.owner.as_str())
     }
 
