@@ -47,8 +47,11 @@ impl Bucket {
         lab
     }
 
+    /// One that looks after the databases of others only, unless it is told otherwise.
     fn server(&self) -> Starter {
-        let starter = Starter::new(env!("CARGO_BIN_EXE_larder")).env("BUCKET_NAME", &self.options.bucket);
+        let starter = Starter::new(env!("CARGO_BIN_EXE_larder"))
+            .env("BUCKET_NAME", &self.options.bucket)
+            .env("LARDER_CATALOG__REPLICATE", "off");
         self.environment.iter().fold(starter, |starter, (name, value)| starter.env(name, value))
     }
 }
