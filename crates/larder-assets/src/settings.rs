@@ -23,6 +23,9 @@ pub struct Settings {
     pub secrets: Secrets,
     /// A bearer secret with all rights, given by the environment; the catalogue does not know it.
     pub admin_key: Option<String>,
+    /// A bearer secret with all rights for who may read the data directory, and so is the owner. That it exists does
+    /// not mean that keys are asked for.
+    pub owner_key: Option<String>,
     /// The circuit of a primary store that has one ([`BreakerStore`](larder_store::BreakerStore)): while it is
     /// open, uploads are refused before their bytes are taken.
     pub store_circuit: Option<Circuit>,
@@ -71,6 +74,7 @@ impl Settings {
             public_url: None,
             secrets,
             admin_key: None,
+            owner_key: None,
             store_circuit: None,
             upload_bytes_max: UPLOAD_BYTES_MAX,
             image: ImageLimits::default(),

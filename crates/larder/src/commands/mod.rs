@@ -43,7 +43,7 @@ use crate::{
     config::{Config, ENV_FILE, Environment, FlagValue, Raw},
     failure::{Exit, Failure},
     output::Output,
-    service::{log, open::Opening, presence, runtime, stop},
+    service::{log, open::Opening, replication, runtime, stop},
 };
 
 /// Time within which what a command opened is closed without a word.
@@ -183,8 +183,8 @@ impl Context {
                     let config = self.config(Vec::new())?;
                     log::start_quiet(&config.log)?;
                     // Only what goes through a server that replicates the catalogue waits for the store.
-                    match presence::find(&config.data_dir).filter(|server| server.replicates) {
-                        Some(server) => Box::new(Remote::new(&server.address, key)?),
+                    match replication::server_of(&config.data_dir) {
+                        Some(server) => Box::new(Remote::new(&server.address, Some(server.key))?),
                         None => Box::new(Embedded::open(&config, opening).await?),
                     }
                 }

@@ -52,8 +52,7 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
         () = stopping.cancelled() => return Ok(Exit::Done),
     };
     config.notices.extend(replication.as_ref().map(|replication| replicated(&config, replication)));
-    let replicates = replication.is_some();
-    let served = serve(context, arguments, config, listener, &larder, replicates, &stopping).await;
+    let served = serve(context, arguments, config, listener, &larder, replication.as_ref(), &stopping).await;
     larder.catalog().close().await;
     if let Some(replication) = replication {
         replication.end().await;
@@ -70,7 +69,7 @@ async fn serve(
     mut config: Config,
     listener: TcpListener,
     larder: &Larder,
-    replicates: bool,
+    replication: Option<&Replication>,
     stopping: &CancellationToken,
 ) -> Result<(), Failure> {
     let address = listener::address(&listener)?;
@@ -78,8 +77,11 @@ async fn serve(
     listener::check_reach(address, has_key, &config.data_dir)?;
     config.notices.extend(unreachable_files(&config));
     let runs_jobs = arguments.role == Role::All;
-    let server =
-        Server { address: format!("http://{address}"), pid: std::process::id(), runs_jobs, replicates };
+    let url = format!("http://{address}");
+    if let Some(replication) = replication {
+        replication.tell_server(&url, larder.settings().owner_key.as_deref().unwrap_or_default())?;
+    }
+    let server = Server { address: url, pid: std::process::id(), runs_jobs };
     let _presence = Presence::mark(&config.data_dir, &server)
         .map_err(|error| Failure::file(&config.data_dir.join("server.json"), "written", error))?;
     let worker = match runs_jobs {

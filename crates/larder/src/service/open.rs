@@ -53,7 +53,7 @@ pub async fn open(config: &Config, opening: Opening) -> Result<Opened, Failure> 
     prepare(config, opening)?;
     let store = open_store(config, opening, &ambient).await?;
     let held = match &store.bucket {
-        Some(bucket) => Candidate::new(config, Arc::clone(bucket)).await?,
+        Some(bucket) => Candidate::new(config, opening, Arc::clone(bucket)).await?,
         None => None,
     };
     let held = match held {
@@ -105,7 +105,7 @@ pub async fn open_server(
         outcome => outcome?,
     };
     let candidate = match &store.bucket {
-        Some(bucket) => Candidate::new(config, Arc::clone(bucket)).await?,
+        Some(bucket) => Candidate::new(config, opening, Arc::clone(bucket)).await?,
         None => None,
     };
     let held = match candidate {
@@ -327,6 +327,7 @@ pub fn settings(config: &Config, circuit: Option<Circuit>, ambient: &Ambient) ->
         .collect::<Result<_, _>>()?;
     let mut settings = Settings::new(secret::load(config, ambient)?);
     settings.store_circuit = circuit;
+    settings.owner_key = Some(hex::encode(ambient.random_bytes::<32>()));
     settings.public_url = config.public_url.clone();
     settings.admin_key = config.admin_key.as_ref().map(|key| key.expose().to_owned());
     settings.upload_bytes_max = config.limits.upload_bytes.0;

@@ -23,10 +23,6 @@ pub struct Server {
     pub pid: u32,
     /// Whether it runs jobs.
     pub runs_jobs: bool,
-    /// Whether it replicates the catalogue: then what another process writes would be acknowledged before it is in
-    /// the store.
-    #[serde(default)]
-    pub replicates: bool,
 }
 
 /// The mark of a running server; the file goes when this is dropped.
@@ -81,8 +77,7 @@ mod tests {
     #[test]
     fn a_server_is_found_while_it_lives_and_its_leftovers_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        let server =
-            Server { address: "http://127.0.0.1:1".to_owned(), pid: 7, runs_jobs: true, replicates: false };
+        let server = Server { address: "http://127.0.0.1:1".to_owned(), pid: 7, runs_jobs: true };
         let presence = Presence::mark(dir.path(), &server).unwrap().unwrap();
         assert_eq!(find(dir.path()), Some(server.clone()));
         assert!(Presence::mark(dir.path(), &server).unwrap().is_none(), "the first keeps its mark");

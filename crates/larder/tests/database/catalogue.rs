@@ -286,6 +286,26 @@ async fn g7_a_command_without_a_server_works_on_the_catalogue_in_the_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn g7_a_command_goes_through_the_server_that_replicates_also_beside_another_one() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    // As when a server with a bucket takes over from one with a disk: both run for a while.
+    let local = Starter::new(env!("CARGO_BIN_EXE_larder")).data_dir(folder.path()).start();
+    let server = starter(&store, folder.path()).start();
+    assert_eq!(put_status(&server, "a.jpg", 1).await, Some(StatusCode::CREATED));
+    let listed = command(&store, folder.path(), &["ls", "media", "--json"]);
+    assert_eq!(listed.status.code(), Some(0), "{}", said(&listed));
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("a.jpg"), "{listed:?}");
+    // What the other one commits is in the bucket soon, too.
+    assert_eq!(put_status(&local, "b.jpg", 2).await, Some(StatusCode::CREATED));
+    local.stop();
+    server.stop();
+    let listed = command(&store, &folder.path().join("another"), &["ls", "media", "--json"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("b.jpg"), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn g7_commands_beside_each_other_take_turns() {
     let store = S3sFs::start();
     store.bucket("catalogue");

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::{
-    client::{ask, client, finished, json_of, larder, server, upload},
+    client::{ask, client, finished, json_of, larder, lose_the_catalogue, server, upload},
     store::folder,
 };
 
@@ -48,19 +48,6 @@ fn told(command: &mut Command) -> (i32, Value) {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {}", printed(&output)));
     (output.status.code().unwrap(), value)
-}
-
-fn lose_the_catalogue(data: &Path) {
-    let mut lost = 0;
-    for entry in std::fs::read_dir(data).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with("catalog.db") || name.starts_with("state.db") {
-            std::fs::remove_file(path).unwrap();
-            lost += 1;
-        }
-    }
-    assert!(lost > 0, "there was a catalogue");
 }
 
 /// Everything that the API says of buckets, presets, assets, variants and the trash, but for URLs, whose

@@ -105,6 +105,8 @@ impl Home {
         let mut environment = (self.one.environment)(self.folder.path());
         environment.extend((self.two.environment)(self.folder.path()));
         environment.push(("LARDER_STORE__BACKEND".to_owned(), primary.name.to_owned()));
+        // Beside a server that replicates the catalogue it would be that server that moves.
+        environment.push(("LARDER_CATALOG__REPLICATE".to_owned(), "off".to_owned()));
         environment
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    client::{ask, client, finished, json, json_of, larder, server},
+    client::{ask, client, finished, json, json_of, larder, lose_the_catalogue, server},
     store::{LEFTOVERS_GO_AT_START, folder},
 };
 
@@ -291,13 +291,7 @@ async fn b10_every_key_comes_back_when_the_catalogue_is_lost() {
     // What is known of them is written to the store every two seconds, and at the end.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(first.stop(), Some(0));
-    for entry in std::fs::read_dir(site.data()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with("catalog.db") || name.starts_with("state.db") {
-            std::fs::remove_file(path).unwrap();
-        }
-    }
+    lose_the_catalogue(&site.data());
     let report = json_of(larder().env("LARDER_DATA_DIR", site.data()).args(["reindex", "--verify"]));
     assert_eq!(
         (&report["assets"], &report["deleted"], &report["differences"]),

@@ -39,6 +39,24 @@ pub fn corpus() -> Option<PathBuf> {
     std::env::var_os("LARDER_CORPUS").map(PathBuf::from)
 }
 
+/// Removes the catalogue from the disk, and from the bucket where it is replicated.
+pub fn lose_the_catalogue(data: &Path) {
+    let replicated = store::folder(data).join(".larder/catalog");
+    if replicated.exists() {
+        std::fs::remove_dir_all(replicated).unwrap();
+    }
+    let mut lost = 0;
+    for entry in std::fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("catalog.db") || name.starts_with("state.db") {
+            std::fs::remove_file(path).unwrap();
+            lost += 1;
+        }
+    }
+    assert!(lost > 0, "there was a catalogue");
+}
+
 /// A client that follows no redirects and no proxies.
 pub fn client() -> Client {
     // Another test of this process may have installed it.

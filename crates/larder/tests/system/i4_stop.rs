@@ -53,8 +53,10 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The jobs of a data directory in this state.
+/// What the catalogue here says, also while somebody else replicates it and ends.
 fn jobs(data_dir: &Path, arguments: &[&str]) -> Vec<Value> {
     let mut list = larder();
+    list.env("LARDER_CATALOG__REPLICATE", "off");
     list.args(["jobs", "ls", "--data-dir"]).arg(data_dir).args(arguments);
     json_of(&mut list)["items"].as_array().unwrap().clone()
 }
@@ -115,11 +117,13 @@ async fn i4_an_upload_outlives_the_process_that_accepted_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_no_job_is_begun_after_the_first_signal_and_a_second_one_ends_all_at_once() {
     let dir = TempDir::new().unwrap();
-    let api = server().data_dir(dir.path()).arg("--role").arg("api").start();
+    // Through a server that replicates and ends nothing can be asked any more.
+    let server = || server().data_dir(dir.path()).env("LARDER_CATALOG__REPLICATE", "off");
+    let api = server().arg("--role").arg("api").start();
     accepted(&api, 12).await;
     api.stop();
 
-    let server = server().data_dir(dir.path()).start();
+    let server = server().start();
     // A request whose body does not come keeps the server from ending.
     let mut stalled = TcpStream::connect(server.address().trim_start_matches("http://")).unwrap();
     let head = "POST /api/v1/uploads?bucket=keeps HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nx";

@@ -7,7 +7,7 @@
 mod lock;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -30,7 +30,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::lock::Lock;
+use self::lock::{Lock, Serving};
+use super::open::Opening;
 use crate::{config::Config, failure::Failure};
 
 /// Where the catalogue lies in the store.
@@ -76,7 +77,7 @@ pub struct Replication {
     stop: CancellationToken,
     following: JoinHandle<Replicator>,
     waits: bool,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Candidate {
@@ -85,7 +86,11 @@ impl Candidate {
     /// # Errors
     /// Another process of this machine has this data directory; the store can't be reached, or does not honour
     /// conditions and replication was asked for.
-    pub async fn new(config: &Config, bucket: Arc<dyn Store>) -> Result<Option<Self>, Failure> {
+    pub async fn new(
+        config: &Config,
+        opening: Opening,
+        bucket: Arc<dyn Store>,
+    ) -> Result<Option<Self>, Failure> {
         let Some(replication) = config.replication()? else { return Ok(None) };
         if !replication.is_asked_for && !bucket.capabilities().create_if_absent {
             tracing::warn!(
@@ -93,7 +98,7 @@ impl Candidate {
             );
             return Ok(None);
         }
-        let lock = Lock::take(&config.data_dir).await?;
+        let lock = Lock::take(&config.data_dir, opening).await?;
         let label = format!("{}{PREFIX}", config.store_label());
         let remote = Remote::new(bucket, PREFIX, Ambient::system())?.named(label);
         let path = config.data_dir.join("catalog.db");
@@ -202,7 +207,7 @@ impl Held {
         }
         let stop = CancellationToken::new();
         let following = tokio::spawn(follow(replicator, shared, options.interval, stop.clone()));
-        Ok(Replication { stop, following, waits, _lock: lock })
+        Ok(Replication { stop, following, waits, lock })
     }
 }
 
@@ -210,6 +215,14 @@ impl Replication {
     /// Whether nothing is acknowledged that is not in the store.
     pub fn waits(&self) -> bool {
         self.waits
+    }
+
+    /// Tells commands beside this server where it answers, and by which key the owner of the data directory is known.
+    ///
+    /// # Errors
+    /// The lock's file can't be written.
+    pub fn tell_server(&self, address: &str, owner_key: &str) -> Result<(), Failure> {
+        self.lock.tell_server(address, owner_key)
     }
 
     /// Commits what is left, and lets the next server in.
@@ -223,6 +236,11 @@ impl Replication {
             Err(error) => tracing::error!(%error, "the replication of the catalogue ended early"),
         }
     }
+}
+
+/// The server that replicates the catalogue of a data directory, if one does.
+pub fn server_of(data_dir: &Path) -> Option<Serving> {
+    Lock::server(data_dir)
 }
 
 /// Why a process that does not wait goes no further.
