@@ -226,8 +226,11 @@ async fn every_version_of_a_live_writer_is_a_commit() {
         });
         let mut versions = 0;
         while versions < 200 {
-            if replicator.round().await.unwrap() == Round::Committed {
-                versions += 1;
+            match replicator.round().await {
+                Ok(round) => versions += u32::from(round == Round::Committed),
+                // On a machine that is busy a writer in rollback mode may leave no room for a reader for a while; whoever
+                // replicates looks again.
+                Err(error) => assert!(error.is_passing(), "{error}"),
             }
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
