@@ -33,6 +33,8 @@ pub fn environment() -> Vec<(&'static str, String)> {
         ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.to_owned()),
         ("AWS_STORAGE_BUCKET_NAME", BUCKET.to_owned()),
         ("AWS_S3_ENDPOINT_URL", running().endpoint()),
+        // A test that kills its server and begins with another data directory waits for so long.
+        ("LARDER_CATALOG__LEASE", "2s".to_owned()),
     ]
 }
 
