@@ -340,7 +340,7 @@ fn copy_over(database: &Database, copy: &Connection, data_version: u32) -> Resul
         });
     }
     let mut target = Connection::open(path).map_err(failed)?;
-    target.busy_timeout(crate::pages::BUSY).map_err(failed)?;
+    target.busy_handler(Some(crate::pages::ask_again)).map_err(failed)?;
     fail_point::reached("db.applying");
     Backup::new(copy, &mut target)
         .and_then(|backup| backup.run_to_completion(i32::MAX, Duration::from_millis(50), None))
