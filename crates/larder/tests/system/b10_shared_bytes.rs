@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use larder_testkit::{fixtures, server::Server};
+use larder_testkit::{
+    fixtures,
+    server::{Server, Starter},
+};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -33,12 +36,17 @@ impl Site {
         self.folder.path().join("data")
     }
 
+    /// With a catalogue of its own: several sites of a test share a bucket.
+    fn starter(&self) -> Starter {
+        server().data_dir(self.data()).env("LARDER_CATALOG__REPLICATE", "off")
+    }
+
     fn start(&self) -> Server {
-        server().data_dir(self.data()).start()
+        self.starter().start()
     }
 
     fn killed_at(&self, point: &str) -> Server {
-        server().data_dir(self.data()).env("LARDER_FAIL_POINT", point).start()
+        self.starter().env("LARDER_FAIL_POINT", point).start()
     }
 
     /// What lies in the bucket's folder, variants left out.
