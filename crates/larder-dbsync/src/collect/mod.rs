@@ -205,9 +205,9 @@ pub async fn collect_unheld(
     if options.dry_run || counted.removed == 0 {
         return Ok(CollectReport { dry_run: options.dry_run, ..counted });
     }
-    let mut refuse = |waiting: Waiting<'_>| match waiting {
-        Waiting::For(owner) => Err(Error::Held { owner: owner.to_owned() }),
-        Waiting::Changed => Ok(()),
+    let mut refuse = |waiting: Waiting<'_>| {
+        let (Waiting::For(owner) | Waiting::Wrote(owner)) = waiting;
+        Err(Error::Held { owner: owner.to_owned() })
     };
     session.claim(&mut refuse).await?;
     let collected = collect(&mut session, options).await;

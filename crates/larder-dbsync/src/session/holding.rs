@@ -22,8 +22,8 @@ const PATIENCE_MAX: Duration = Duration::from_secs(300);
 pub enum Waiting<'a> {
     /// Whom it waits for, as that names itself; once, at first.
     For(&'a str),
-    /// Somebody else has added to the log.
-    Changed,
+    /// The holder has added to the log, and still holds: it is alive.
+    Wrote(&'a str),
 }
 
 impl Session {
@@ -74,7 +74,9 @@ impl Session {
             tokio::time::sleep(LOOK_EVERY.min(patience / 4)).await;
             if self.refresh().await? > 0 {
                 seen_at = since_boot();
-                waiting(Waiting::Changed)?;
+                if let Some(owner) = self.other_holder() {
+                    waiting(Waiting::Wrote(owner))?;
+                }
             }
         }
         Ok(())

@@ -77,7 +77,7 @@ async fn serve(
     listener::check_reach(address, has_key, &config.data_dir)?;
     config.notices.extend(unreachable_files(&config));
     let runs_jobs = arguments.role == Role::All;
-    let url = format!("http://{address}");
+    let url = listener::url(address);
     if let Some(replication) = replication {
         replication.tell_server(&url, larder.settings().owner_key.as_deref().unwrap_or_default())?;
     }

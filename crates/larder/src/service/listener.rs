@@ -1,6 +1,11 @@
 //! The listening socket, and whether the address may be listened on at all.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, path::Path};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd,
+    path::Path,
+};
 
 use tokio::net::TcpListener;
 
@@ -42,6 +47,16 @@ pub fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     listener
         .local_addr()
         .map_err(|error| Failure::configuration(format!("the listening address is unknown: {error}"), ""))
+}
+
+/// The URL under which a process of this machine reaches what listens on an address.
+pub fn url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// The same socket once more: what one of them does not accept waits for the other.

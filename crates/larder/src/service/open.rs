@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    replication::{Candidate, Held, PREFIX, Replication, held_by},
+    replication::{Candidate, Held, PREFIX, Replication},
     secret, shipped,
     standby::Standby,
     store::{OpenStore, open_store, with_others},
@@ -57,20 +57,9 @@ pub async fn open(config: &Config, opening: Opening) -> Result<Opened, Failure> 
         None => None,
     };
     let held = match held {
+        Some(candidate) => Some(candidate.claim_unless_held().await?.bring().await?),
         None => None,
-        Some(candidate) => {
-            if let Some(owner) = candidate.holder() {
-                return Err(held_by(owner));
-            }
-            Some(candidate.claim(&Notify::new()).await?.bring().await?)
-        }
     };
-    if let Err(failure) = prepare_data_dir(config, opening) {
-        if let Some(held) = held {
-            held.let_go().await?;
-        }
-        return Err(failure);
-    }
     finish(config, opening, store, held, ambient).await
 }
 
@@ -146,12 +135,24 @@ async fn finish(
     held: Option<Held>,
     ambient: Ambient,
 ) -> Result<Opened, Failure> {
-    let larder = assemble(config, opening, store, ambient).await?;
-    let replication = match held {
-        Some(held) => Some(held.follow(larder.catalog()).await?),
-        None => None,
+    let assembled = async {
+        // Where the store has no catalogue either, a reader ends here.
+        prepare_data_dir(config, opening)?;
+        assemble(config, opening, store, ambient).await
     };
-    Ok(Opened { larder, replication })
+    match (assembled.await, held) {
+        (Ok(larder), None) => Ok(Opened { larder, replication: None }),
+        (Ok(larder), Some(held)) => {
+            let replication = held.follow(larder.catalog()).await?;
+            Ok(Opened { larder, replication: Some(replication) })
+        }
+        (Err(failure), held) => {
+            if let Some(held) = held {
+                held.let_go().await;
+            }
+            Err(failure)
+        }
+    }
 }
 
 /// Opens Larder without a hand in the replication of its catalogue: beside a server, which replicates what this process

@@ -1,5 +1,7 @@
 //! A server that waits for the catalogue: meanwhile it answers reads from what the holder has written, and takes nothing.
 
+use std::{sync::Arc, time::Duration};
+
 use larder_assets::Larder;
 use larder_catalog::Catalog;
 use larder_core::{Ambient, Fault};
@@ -12,6 +14,9 @@ use super::{
     store::{OpenStore, with_others},
 };
 use crate::{config::Config, failure::Failure};
+
+/// Time before something that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What standing by needs.
 pub struct Standby<'a> {
@@ -30,8 +35,8 @@ pub struct Standby<'a> {
 }
 
 impl Standby<'_> {
-    /// Has reads answered by `serve`, which returns soon after `ended`. What fails is told, and tried again when the holder
-    /// has written: standing by is no reason to end.
+    /// Has reads answered by `serve`, which returns soon after `ended`. What fails is told, and tried again: standing by is
+    /// no reason to end.
     pub async fn run(self, serve: &impl AsyncFn(Larder, CancellationToken)) {
         while !self.ended.is_cancelled() {
             match self.open().await {
@@ -49,9 +54,17 @@ impl Standby<'_> {
                         cause = failure.cause,
                         "nothing can be read from the catalogue on standby"
                     );
-                    self.moves_on().await;
+                    self.pauses().await;
                 }
             }
+        }
+    }
+
+    /// Waits before something that failed is tried again.
+    async fn pauses(&self) {
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = tokio::time::sleep(PAUSE) => {}
         }
     }
 
@@ -64,8 +77,12 @@ impl Standby<'_> {
     }
 
     async fn follow(&self) {
-        if let Err(failure) = self.follower.pull().await {
+        while let Err(failure) = self.follower.pull().await {
             tracing::warn!(cause = failure.cause, "the catalogue can't be followed");
+            self.pauses().await;
+            if self.ended.is_cancelled() {
+                break;
+            }
         }
     }
 
@@ -88,7 +105,7 @@ impl Standby<'_> {
         if !catalog.status().await.map_err(Fault::from)?.pending.is_empty() {
             return Err(Failure::configuration("it was written by an older Larder", "update that one first"));
         }
-        let primary = std::sync::Arc::clone(&self.store.store);
+        let primary = Arc::clone(&self.store.store);
         let stores = with_others(self.config, Opening::Reader, primary, catalog, &ambient).await?;
         let settings = settings(self.config, self.store.circuit.clone(), &ambient)?;
         Ok(Larder::open_to_read(settings, catalog.clone(), stores, ambient).await?)

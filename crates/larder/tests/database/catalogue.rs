@@ -280,9 +280,26 @@ async fn g7_a_command_without_a_server_works_on_the_catalogue_in_the_bucket() {
     assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
     assert!(said(&refused).contains("holds the catalogue") && said(&refused).contains("--server"));
     assert_eq!(put_status(&server, "b.jpg", 2).await, Some(StatusCode::CREATED));
-    server.stop();
+    // One that died elsewhere is waited for as long as its lease is, and no longer.
+    server.kill();
     let listed = command(&store, &second, &["ls", "media", "--json"]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains("b.jpg"), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_second_server_of_a_data_directory_waits_for_the_end_of_the_first() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let first = starter(&store, folder.path()).start();
+    assert_eq!(put_status(&first, "a.jpg", 1).await, Some(StatusCode::CREATED));
+    let second = starter(&store, folder.path());
+    let starting = std::thread::spawn(move || second.start());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!starting.is_finished());
+    first.stop();
+    let second = tokio::task::spawn_blocking(move || starting.join().unwrap()).await.unwrap();
+    assert!(is_there(&client(), &second, "a.jpg").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

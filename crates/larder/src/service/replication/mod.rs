@@ -122,20 +122,42 @@ impl Candidate {
         Follower { remote: self.remote.clone(), path: self.path.clone() }
     }
 
-    /// Takes the catalogue, when nobody else holds it any more. `changed` is told when somebody else has written.
+    /// Takes the catalogue for a command: if somebody else holds it, waits only until that one is seen to be alive, or has
+    /// been silent for its lease.
+    ///
+    /// # Errors
+    /// Somebody else holds the catalogue; the store's.
+    pub async fn claim_unless_held(mut self) -> Result<Claimed, Failure> {
+        self.tell_successors()?;
+        let mut tell = |waiting: Waiting<'_>| match waiting {
+            Waiting::For(owner) => {
+                tracing::warn!(%owner, "another process holds the catalogue: waiting for a sign of life");
+                Ok(())
+            }
+            Waiting::Wrote(owner) => Err(Error::Held { owner: owner.to_owned() }),
+        };
+        match self.session.claim(&mut tell).await {
+            Err(Error::Held { owner }) => Err(held_by(&owner)),
+            claimed => {
+                claimed?;
+                self.claimed()
+            }
+        }
+    }
+
+    /// Takes the catalogue, when nobody else holds it any more. `changed` is told when the holder has written.
     ///
     /// # Errors
     /// The store's.
     pub async fn claim(mut self, changed: &Notify) -> Result<Claimed, Failure> {
-        self.former.push(self.session.token());
-        self.lock.tell(&self.former)?;
+        self.tell_successors()?;
         let has_to_wait = self.holder().is_some();
         let mut tell = |waiting: Waiting<'_>| {
             match waiting {
                 Waiting::For(owner) => {
                     tracing::warn!(%owner, "another process holds the catalogue: standing by until it lets go");
                 }
-                Waiting::Changed => changed.notify_one(),
+                Waiting::Wrote(_) => changed.notify_one(),
             }
             Ok(())
         };
@@ -149,6 +171,16 @@ impl Candidate {
                 claimed => break claimed?,
             }
         }
+        self.claimed()
+    }
+
+    /// Should this process die while it claims, the next one on this data directory need not wait for it.
+    fn tell_successors(&mut self) -> Result<(), Failure> {
+        self.former.push(self.session.token());
+        self.lock.tell(&self.former)
+    }
+
+    fn claimed(self) -> Result<Claimed, Failure> {
         self.lock.tell(&[self.session.token()])?;
         Ok(Claimed(self))
     }
@@ -185,12 +217,11 @@ impl Follower {
 }
 
 impl Held {
-    /// Lets the next one in. Nothing was changed.
-    ///
-    /// # Errors
-    /// The store can't be reached: the next one waits for the lease.
-    pub async fn let_go(mut self) -> Result<(), Failure> {
-        Ok(self.session.release().await?)
+    /// Lets the next one in. Nothing was changed. If that fails, the next one waits for the lease.
+    pub async fn let_go(mut self) {
+        if let Err(error) = self.session.release().await {
+            tracing::warn!(%error, "the catalogue could not be let go");
+        }
     }
 
     /// Replicates the catalogue, which is open and whole, from now on. What it holds is in the store when this returns.
@@ -243,11 +274,11 @@ pub fn server_of(data_dir: &Path) -> Option<Serving> {
     Lock::server(data_dir)
 }
 
-/// Why a process that does not wait goes no further.
-pub fn held_by(owner: &str) -> Failure {
+/// Why a command goes no further.
+fn held_by(owner: &str) -> Failure {
     Failure::configuration(
         format!("{owner} holds the catalogue, which lies in the bucket"),
-        "name the address of that server with --server or LARDER_SERVER; if it is dead, wait for catalog.lease",
+        "name the address of that server with --server or LARDER_SERVER",
     )
 }
 
