@@ -23,7 +23,7 @@ pub const ALL: &[&str] = &[
 ];
 
 /// Those of a collection. Tests go through this list.
-pub const OF_COLLECTION: &[&str] = &["db.kept", "db.floored", "db.rewritten", "db.collected"];
+pub const OF_COLLECTION: &[&str] = &["db.rewritten", "db.kept", "db.floored", "db.collected"];
 
 /// Marks that execution has come to the place `name`.
 #[cfg(feature = "fail-points")]

@@ -110,10 +110,19 @@ impl Remote {
             (None, None) => self.begin_by_listing().await?,
         };
         let Some(mut map) = begin else { return Ok(None) };
+        let begun_at = map.seq;
         let followed = self.follow(&mut map, None, along).await?;
         if followed.moved && was_known {
             // Its places are no longer.
             return Box::pin(self.newest(None, along)).await;
+        }
+        if followed.moved
+            && let Some(later) = self.begin_by_listing().await?.filter(|later| later.seq > begun_at)
+        {
+            // The collection was cut off before it wrote the head. The old places are there still, but are no places to
+            // go on from: others may know the new ones alone, and remove the old.
+            map = later;
+            self.follow(&mut map, None, along).await?;
         }
         Ok(Some(map))
     }

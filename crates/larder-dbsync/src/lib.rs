@@ -64,7 +64,7 @@ pub use self::{
     pull::{PullOptions, PullReport, Wanted, find, pull},
     push::{PushOptions, PushReport, push},
     remote::{FetchedEntry, Listed, Object, Remote},
-    replicate::{Finished, ReplicateOptions, Replicated, Replicator, Round},
+    replicate::{CollectWhile, Finished, ReplicateOptions, Replicated, Replicator, Round},
     retention::Retention,
     scheduled::{Scheduled, back_up},
     session::{Committed, LEASE, Session, Waiting},

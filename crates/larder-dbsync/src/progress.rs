@@ -80,6 +80,13 @@ pub enum Event {
         /// How many.
         objects: u64,
     },
+    /// Versions that are not kept were removed.
+    Collected {
+        /// Objects that went.
+        objects: u64,
+        /// Bytes of them.
+        bytes: u64,
+    },
     /// The database was let go.
     Released,
 }

@@ -6,16 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use larder_core::Ambient;
 use larder_dbsync::{
-    Along, Error, PushOptions, Remote, ReplicateOptions, Replicator, Round, Session, push, unwatched,
+    Along, Error, PushOptions, Remote, ReplicateOptions, Replicator, Round, push, unwatched,
 };
 use larder_store::LocalStore;
-use support::{Lab, add_rows};
-
-async fn held(lab: &Lab) -> Session {
-    let mut session = lab.session().await;
-    session.claim(&mut |_| Ok(())).await.unwrap();
-    session
-}
+use support::{Lab, add_rows, held};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_writers_that_race_exactly_one_commits_each_number() {
@@ -82,7 +76,7 @@ async fn who_is_unlocked_is_fenced_and_keeps_its_work() {
     let lab = Lab::new();
     let a = lab.create("a.db", 10);
     lab.push("a.db").await.unwrap();
-    let options = ReplicateOptions { interval: Duration::from_millis(10), renew: true };
+    let options = ReplicateOptions { interval: Duration::from_millis(10), renew: true, collect: None };
     let mut replicator =
         Replicator::begin(held(&lab).await, &lab.path("a.db"), options, unwatched()).await.unwrap();
     a.execute("INSERT INTO t(text) VALUES ('one')", []).unwrap();
@@ -189,7 +183,7 @@ async fn every_version_of_a_live_writer_is_a_commit() {
         let lab = Lab::new();
         drop(bank(&lab, "a.db", mode));
         let session = held(&lab).await;
-        let options = ReplicateOptions { interval: Duration::from_millis(1), renew: false };
+        let options = ReplicateOptions { interval: Duration::from_millis(1), renew: false, collect: None };
         let mut replicator =
             Replicator::begin(session, &lab.path("a.db"), options, unwatched()).await.unwrap();
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -71,7 +71,7 @@ async fn replicator(path: &Path) -> Result<(Arc<Counted>, Replicator)> {
     let _ = std::fs::remove_file(path.with_extension("db.larder"));
     let mut session = Session::open(to, None, false).await?;
     session.claim(&mut |_| Ok(())).await?;
-    let options = ReplicateOptions { interval: INTERVAL, renew: false };
+    let options = ReplicateOptions { interval: INTERVAL, renew: false, collect: None };
     let replicator = Replicator::begin(session, path, options, unwatched()).await?;
     store.take();
     Ok((store, replicator))

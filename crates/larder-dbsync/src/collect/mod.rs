@@ -1,22 +1,30 @@
 //! Collecting: versions that nobody keeps, and objects of which little is needed.
+//!
+//! What takes time, listing and reading and the putting of packs that nothing names yet, is done beside a writer that goes
+//! on committing ([`plan`]). What changes what others read is done by the holder, step by step between its commits, and
+//! only while its lease is certain ([`Collection::step`]).
 
-mod rewrite;
+mod listing;
+mod moves;
+mod plan;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
-use larder_core::Timestamp;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use self::rewrite::{rewrite, sparse};
+use self::moves::Moves;
+pub(crate) use self::plan::plan;
 use crate::{
+    clock::since_boot,
     error::{Error, Result},
     fail_point,
-    format::{PageMap, Source},
+    format::PageMap,
     hash::Digest,
-    history::Along,
     remote::{Listed, Object, Remote},
     retention::Retention,
     session::{Session, Waiting},
@@ -25,8 +33,11 @@ use crate::{
 /// The youngest that may go: readers and writers that stood still for less are safe.
 pub const AGE_MIN: Duration = Duration::from_secs(24 * 3_600);
 
+/// Objects that are put or removed at a time.
+const AT_A_TIME: usize = 16;
+
 /// What is kept.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollectOptions {
     /// Which versions.
     pub retention: Retention,
@@ -58,127 +69,220 @@ pub struct CollectReport {
     pub dry_run: bool,
 }
 
-/// What lies there.
-struct Listing {
-    log: BTreeMap<u64, Listed>,
-    maps: BTreeMap<u64, Listed>,
-    packs: HashMap<Digest, Listed>,
-    floors: Vec<u64>,
-    /// By the clock of the store, as of the newest object.
-    now: Timestamp,
+/// A collection of which everything is known and nothing done that others could notice.
+pub(crate) struct Collection {
+    /// That of the holder. Should anybody else have held the database since, all of this is void.
+    epoch: u64,
+    report: CollectReport,
+    floor: u64,
+    moves: Moves,
+    /// Versions that are kept and have no map yet.
+    unstored: BTreeMap<u64, PageMap>,
+    steps: VecDeque<Step>,
 }
 
-impl Listing {
-    async fn read(remote: &Remote) -> Result<Self> {
-        let (log, maps, packs, floors) = futures::try_join!(
-            remote.list("log/", None),
-            remote.list("map/", None),
-            remote.list("pack/", None),
-            remote.list("floor/", None)
-        )?;
-        let newest = log.iter().chain(&maps).chain(&packs).map(|listed| listed.modified).max();
-        let numbered =
-            |listed: Vec<Listed>| listed.into_iter().filter_map(|one| Some((one.seq()?, one))).collect();
-        Ok(Self {
-            log: numbered(log),
-            maps: numbered(maps),
-            packs: packs.into_iter().filter_map(|one| Some((Digest::parse(&one.name)?, one))).collect(),
-            floors: floors.iter().filter_map(Listed::seq).collect(),
-            now: newest.unwrap_or(Timestamp::from_millis(0)),
-        })
-    }
+/// A step of it. Each is safe to be the last.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// The newest version names the new places.
+    Move,
+    /// The newest version gets a map, since readers begin with one that is to go.
+    MapNewest,
+    /// The map of a version names the new places, or is put for the first time.
+    Map(u64),
+    /// All maps are there.
+    Kept,
+    /// Entries below it may be gone from now on.
+    Floor,
+    /// An object goes, and the bytes of it.
+    Remove(Object, u64),
+    /// A floor goes that is lower than the new one.
+    RemoveFloor(u64),
+    /// All is done.
+    Collected,
+}
 
-    fn age(&self, listed: &Listed) -> Duration {
-        self.now.since(listed.modified)
-    }
+/// How far the steps of a collection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There are more.
+    More,
+    /// The lease has to be renewed before there can be more.
+    Stale,
+    /// Somebody else has held the database meanwhile: there will be no more.
+    Void,
+    /// That was all of it.
+    Done(CollectReport),
+}
 
-    fn size_of(&self, source: &Source) -> Option<&Listed> {
-        match source {
-            Source::Log { seq, .. } => self.log.get(seq),
-            Source::Pack(digest) => self.packs.get(digest),
+impl Collection {
+    /// Goes on for a time, or to its end. The session holds the database. Packs that were put since the plan was made
+    /// stay, whatever the plan says: `put_since` has them.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`], [`Error::Corrupt`], [`Error::Store`]. Whatever was done until then is safe; the rest is given up.
+    pub async fn step(
+        &mut self,
+        session: &mut Session,
+        put_since: &HashSet<Digest>,
+        at_most: Option<Duration>,
+    ) -> Result<Progress> {
+        let begun_at = since_boot();
+        let remote = session.remote().clone();
+        while let Some(step) = self.steps.front() {
+            if session.newest().epoch != self.epoch {
+                return Ok(Progress::Void);
+            }
+            if !session.is_lease_certain() {
+                return Ok(Progress::Stale);
+            }
+            match step {
+                Step::Map(_) | Step::Remove(..) | Step::RemoveFloor(_) => {
+                    self.some_objects(&remote, put_since).await?;
+                }
+                Step::Move => {
+                    let mut newest = PageMap::clone(session.newest());
+                    if self.moves.apply(&mut newest) {
+                        session.moved(newest).await?;
+                    } else {
+                        session.write_map().await?;
+                    }
+                    self.pop();
+                    self.maps_since(&remote, session.newest().seq).await?;
+                    fail_point::reached("db.rewritten");
+                }
+                Step::MapNewest => {
+                    session.write_map().await?;
+                    self.pop();
+                }
+                Step::Kept => {
+                    fail_point::reached("db.kept");
+                    self.pop();
+                }
+                Step::Floor => {
+                    remote.create_floor(self.floor).await?;
+                    fail_point::reached("db.floored");
+                    self.pop();
+                }
+                Step::Collected => {
+                    fail_point::reached("db.collected");
+                    self.pop();
+                }
+            }
+            if at_most.is_some_and(|at_most| since_boot().saturating_sub(begun_at) >= at_most) {
+                return Ok(if self.steps.is_empty() { Progress::Done(self.report) } else { Progress::More });
+            }
         }
+        Ok(Progress::Done(self.report))
+    }
+
+    fn pop(&mut self) {
+        self.steps.pop_front();
+    }
+
+    /// Maps above the floor name the places that are about to change, too. They are listed once nothing names those
+    /// any more that is written from then on.
+    async fn maps_since(&mut self, remote: &Remote, newest: u64) -> Result<()> {
+        let going: HashSet<u64> = self
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Remove(Object::Map(seq), _) | Step::Map(seq) => Some(*seq),
+                _ => None,
+            })
+            .collect();
+        let listed = remote.list("map/", Some(&Object::Map(self.floor))).await?;
+        let above = listed.iter().filter_map(Listed::seq);
+        for seq in above.filter(|seq| *seq != newest && !going.contains(seq)) {
+            self.steps.push_front(Step::Map(seq));
+        }
+        Ok(())
+    }
+
+    /// Some of the next steps that are of one kind, at a time.
+    async fn some_objects(&mut self, remote: &Remote, put_since: &HashSet<Digest>) -> Result<()> {
+        let mut some = Vec::new();
+        while some.len() < AT_A_TIME
+            && let Some(step) = self.steps.front()
+            && some.first().is_none_or(|first| std::mem::discriminant(first) == std::mem::discriminant(step))
+        {
+            some.extend(self.steps.pop_front());
+        }
+        let (moves, unstored) = (&self.moves, &self.unstored);
+        let done = stream::iter(some)
+            .map(|step| async move {
+                match step {
+                    Step::Map(seq) => put_map(remote, seq, unstored.get(&seq), moves).await.map(|()| None),
+                    Step::RemoveFloor(seq) => remote.remove(&Object::Floor(seq)).await.map(|_| None),
+                    Step::Remove(Object::Pack(digest), _) if put_since.contains(&digest) => Ok(None),
+                    Step::Remove(object, bytes) => remote.remove(&object).await.map(|_| Some(bytes)),
+                    other => Err(Error::Internal(format!("{other:?} is of another kind"))),
+                }
+            })
+            .buffer_unordered(AT_A_TIME)
+            .try_collect::<Vec<Option<u64>>>()
+            .await?;
+        for bytes in done.into_iter().flatten() {
+            self.report.removed += 1;
+            self.report.removed_bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// What a dry run tells.
+    fn counted(&self) -> CollectReport {
+        let mut report = self.report;
+        for step in &self.steps {
+            if let Step::Remove(_, bytes) = step {
+                report.removed += 1;
+                report.removed_bytes += bytes;
+            }
+        }
+        report
     }
 }
 
-/// Removes what is not kept. The session holds the database.
+/// Puts the map of a version if there is none yet, or if it has places that moved.
+async fn put_map(remote: &Remote, seq: u64, unstored: Option<&PageMap>, moves: &Moves) -> Result<()> {
+    let stored = match unstored {
+        Some(map) => Some(map.clone()),
+        None => remote.map(seq).await?,
+    };
+    let Some(mut map) = stored else { return Ok(()) };
+    let has_moved = moves.apply(&mut map);
+    if has_moved || unstored.is_some() { remote.put_map(&map).await } else { Ok(()) }
+}
+
+/// Removes what is not kept. The session holds the database, and renews its lease on the way.
 ///
 /// # Errors
 /// [`Error::Fenced`], [`Error::Corrupt`], [`Error::Store`]. Whatever was done until then is safe.
 pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<CollectReport> {
-    let remote = session.remote().clone();
-    let listing = Listing::read(&remote).await?;
-    let newest = session.newest().seq;
-    let mut report = CollectReport { dry_run: options.dry_run, ..CollectReport::default() };
-    if session.newest().page_size == 0 {
-        return Ok(report);
+    let planned = plan(session.remote().clone(), Arc::clone(session.newest()), *options);
+    if options.dry_run {
+        return Ok(planned.await?.counted());
     }
-    let keep = options.retention.keep.max(options.age_min);
-    // The first entry of which all later ones are kept.
-    let floor = listing
-        .log
-        .iter()
-        .find(|(seq, listed)| listing.age(listed) <= keep || **seq == newest)
-        .map_or(newest, |(seq, _)| *seq);
-    let points = points(&remote, &listing, floor, options).await?;
-    let mut maps = retained(&remote, &points).await?;
-    report.versions = (listing.log.range(floor..).count() + points.range(..floor).count()) as u64;
-    if !options.dry_run {
-        for (seq, map) in maps.iter().filter(|(seq, _)| !listing.maps.contains_key(seq)) {
-            debug_assert_eq!(map.seq, *seq, "a map of its number");
-            remote.put_map(map).await?;
-        }
-        fail_point::reached("db.kept");
-        if remote.head().await?.is_none_or(|head| head.seq < floor) {
-            session.write_map().await?;
-            // It names places that are about to change, too.
-            maps.insert(newest, PageMap::clone(session.newest()));
-        }
-        if floor > listing.floors.iter().copied().max().unwrap_or(0) {
-            remote.create_floor(floor).await?;
-        }
-        fail_point::reached("db.floored");
-    }
-    let named = packs_named_from(&listing, floor, options);
-    let sparse = sparse(&listing, &maps, &named, floor, options);
-    if !sparse.is_empty() && !options.dry_run {
-        // Those above the floor name the places that are about to change, too.
-        for seq in listing.maps.range(floor..).map(|(seq, _)| *seq) {
-            if let std::collections::btree_map::Entry::Vacant(entry) = maps.entry(seq)
-                && let Some(map) = remote.map(seq).await?
-            {
-                entry.insert(map);
+    let mut collection = holding(session, planned).await?;
+    loop {
+        match collection.step(session, &HashSet::new(), None).await? {
+            Progress::Done(report) => return Ok(report),
+            Progress::More | Progress::Stale => session.renew().await?,
+            Progress::Void => {
+                return Err(Error::Fenced { detail: "somebody else has held the database".to_owned() });
             }
         }
-        report.rewritten_bytes = rewrite(session, &mut maps, &sparse, floor).await?;
-        fail_point::reached("db.rewritten");
     }
-    let mut live: HashSet<Source> =
-        maps.values().flat_map(|map| map.sources()).map(|(source, _)| unplaced(source)).collect();
-    if options.dry_run {
-        sparse.iter().for_each(|source| {
-            live.remove(&unplaced(*source));
-        });
-    }
-    for object in dead(&listing, &maps, &live, &named, (floor, newest), options) {
-        let listed = match &object {
-            Object::Log(seq) => listing.log.get(seq),
-            Object::Map(seq) => listing.maps.get(seq),
-            Object::Pack(digest) => listing.packs.get(digest),
-            _ => None,
-        };
-        report.removed += 1;
-        report.removed_bytes += listed.map_or(0, |listed| listed.size_bytes);
-        if !options.dry_run {
-            remote.remove(&object).await?;
+}
+
+/// Does something that takes its time, and renews the lease meanwhile.
+async fn holding<T>(session: &mut Session, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(session.lease_time() / 3) => session.renew().await?,
         }
     }
-    if !options.dry_run {
-        for lower in listing.floors.iter().filter(|lower| **lower < floor) {
-            remote.remove(&Object::Floor(*lower)).await?;
-        }
-        fail_point::reached("db.collected");
-    }
-    Ok(report)
 }
 
 /// As [`collect`], by a writer that takes the database for it, if nobody holds it. Nothing is written where nothing is
@@ -213,91 +317,4 @@ pub async fn collect_unheld(
     let collected = collect(&mut session, options).await;
     session.release().await?;
     collected
-}
-
-/// A source without the length of the head, which only readers of frames need.
-fn unplaced(source: Source) -> Source {
-    match source {
-        Source::Log { seq, .. } => Source::Log { seq, head_bytes: 0 },
-        pack => pack,
-    }
-}
-
-/// Versions below the floor that are kept: the last of days and weeks, and backups.
-async fn points(
-    remote: &Remote,
-    listing: &Listing,
-    floor: u64,
-    options: &CollectOptions,
-) -> Result<BTreeSet<u64>> {
-    let mut points = BTreeSet::from([floor]);
-    // What has a map already may have lost its entry.
-    let older = listing.log.range(..floor).chain(listing.maps.range(..floor));
-    points.extend(options.retention.last_of_periods(older.map(|(seq, listed)| (*seq, listed.modified))));
-    for backup in crate::backup::backups(remote).await? {
-        if backup.seq < floor {
-            points.insert(backup.seq);
-        }
-    }
-    Ok(points)
-}
-
-/// The maps of all versions that are kept below the floor, and of the floor. Those above it need of what lies below
-/// nothing but what the floor needs.
-async fn retained(remote: &Remote, points: &BTreeSet<u64>) -> Result<BTreeMap<u64, PageMap>> {
-    let mut maps = BTreeMap::new();
-    for seq in points {
-        match remote.version(*seq, &mut Along::default()).await {
-            Ok(map) => {
-                maps.insert(*seq, map);
-            }
-            // An entry that leads nowhere any more, or one before anything was pushed.
-            Err(Error::Absent { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(maps)
-}
-
-/// Packs that entries above the floor may name: those that were put after it, or so shortly before that they may have
-/// waited for their entry. These entries are not rewritten, so neither are their packs. (What the floor itself names is
-/// named by its map, which is.)
-fn packs_named_from(listing: &Listing, floor: u64, options: &CollectOptions) -> HashSet<Digest> {
-    let Some(since) = listing.log.get(&floor).map(|listed| listed.modified) else {
-        return listing.packs.keys().copied().collect();
-    };
-    let packs = listing.packs.iter();
-    packs
-        .filter(|(_, listed)| listed.modified.plus(options.age_min) >= since)
-        .map(|(digest, _)| *digest)
-        .collect()
-}
-
-/// Objects that nothing needs.
-fn dead(
-    listing: &Listing,
-    maps: &BTreeMap<u64, PageMap>,
-    live: &HashSet<Source>,
-    named: &HashSet<Digest>,
-    (floor, newest): (u64, u64),
-    options: &CollectOptions,
-) -> Vec<Object> {
-    let is_old = |listed: &Listed| listing.age(listed) > options.age_min;
-    let log = listing.log.iter().filter(|(seq, listed)| {
-        **seq < floor
-            && **seq != newest
-            && is_old(listed)
-            && !live.contains(&Source::Log { seq: **seq, head_bytes: 0 })
-    });
-    let old_maps = listing
-        .maps
-        .iter()
-        .filter(|(seq, listed)| !maps.contains_key(seq) && **seq < floor && is_old(listed));
-    let packs = listing.packs.iter().filter(|(digest, listed)| {
-        is_old(listed) && !named.contains(digest) && !live.contains(&Source::Pack(**digest))
-    });
-    log.map(|(seq, _)| Object::Log(*seq))
-        .chain(old_maps.map(|(seq, _)| Object::Map(*seq)))
-        .chain(packs.map(|(digest, _)| Object::Pack(*digest)))
-        .collect()
 }

@@ -206,17 +206,37 @@ impl PageMap {
         self.page_size == 0 || root(self.page_size, &self.hashes) == self.root
     }
 
-    /// Another place for pages: each that is in `moved` lies in a frame of `source` now.
-    pub fn relocate(&mut self, source: Source, frames: &[Frame], moved: impl Fn(u32) -> Option<u32>) {
-        let (first_source, first_frame) = (self.sources.len() as u32, self.frames.len() as u32);
-        self.sources.push(source);
-        self.frames.extend(frames.iter().map(|frame| Frame { source: first_source, ..*frame }));
-        for (at, number) in self.at.iter_mut().zip(1..) {
-            if let Some(frame) = moved(number) {
-                *at = first_frame + frame;
-            }
+    /// Other places for pages. `moved` is asked, for each page and the object in which it lies, for the one of `packs` and
+    /// the frame of that in which it lies now. Answers whether any was moved.
+    pub fn relocate(
+        &mut self,
+        packs: &[(Digest, Vec<Frame>)],
+        moved: impl Fn(u32, Source) -> Option<(usize, usize)>,
+    ) -> bool {
+        // Where the frames of each pack begin among those of this map, once one of them is needed.
+        let mut first_frames: Vec<Option<u32>> = vec![None; packs.len()];
+        let mut is_any = false;
+        for (index, number) in (0..self.at.len()).zip(1..) {
+            let Some((_, _, source)) = self.frame_of(number) else { continue };
+            let Some((pack, frame)) = moved(number, source) else { continue };
+            let first_frame = match first_frames[pack] {
+                Some(first_frame) => first_frame,
+                None => {
+                    let (source, first_frame) = (self.sources.len() as u32, self.frames.len() as u32);
+                    let (digest, frames) = &packs[pack];
+                    self.sources.push(Source::Pack(*digest));
+                    self.frames.extend(frames.iter().map(|frame| Frame { source, ..*frame }));
+                    first_frames[pack] = Some(first_frame);
+                    first_frame
+                }
+            };
+            self.at[index] = first_frame + frame as u32;
+            is_any = true;
         }
-        self.forget_unused();
+        if is_any {
+            self.forget_unused();
+        }
+        is_any
     }
 
     /// Drops frames and sources in which no page lies any more.
@@ -483,9 +503,14 @@ mod tests {
     #[test]
     fn pages_that_move_are_found_where_they_went() {
         let mut map = history();
-        let new = Source::Pack(Digest::of(b"new"));
-        map.relocate(new, &[frame(0, 5, 2)], |page| [2, 3].contains(&page).then_some(0));
-        assert_eq!(map.frame_of(3).unwrap().2, new);
+        let packs: Vec<_> =
+            [b"unneeded", b"new base"].map(|name| (Digest::of(name), vec![frame(0, 5, 2)])).into();
+        let before = map.clone();
+        assert!(!map.relocate(&packs, |_, _| None));
+        assert_eq!(map, before);
+        assert!(map.relocate(&packs, |page, _| [2, 3].contains(&page).then_some((1, 0))));
+        assert_eq!(map.frame_of(3).unwrap().2, Source::Pack(packs[1].0));
+        assert!(map.sources().iter().all(|(source, _)| *source != Source::Pack(packs[0].0)));
         assert_eq!(map.frame_of(4).unwrap().2, Source::Log { seq: 2, head_bytes: 99 });
         assert_eq!(PageMap::read(&map.write()).unwrap(), map);
     }

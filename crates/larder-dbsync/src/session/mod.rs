@@ -39,6 +39,8 @@ pub struct Session {
     fingerprint: Option<Fingerprint>,
     /// When `newest` was known to be the newest.
     known_at: Duration,
+    /// When the newest entry of this writer was begun.
+    wrote_at: Option<Duration>,
     /// By whom it was fenced. Nothing that it does from then on reaches the log: what it knows to be the newest is no
     /// version of its file.
     fenced: Option<String>,
@@ -93,6 +95,7 @@ impl Session {
             newest: Arc::new(empty),
             fingerprint: None,
             known_at,
+            wrote_at: None,
             fenced: None,
             lease: LEASE,
             dead: Vec::new(),
@@ -166,6 +169,12 @@ impl Session {
     /// Whether it holds the database, as far as it knows.
     pub fn holds(&self) -> bool {
         self.newest.lease.token == self.token && self.newest.lease.held_ms > 0
+    }
+
+    /// Whether it holds the database for certain, for some time to come: nobody has waited long enough to take it over.
+    pub(crate) fn is_lease_certain(&self) -> bool {
+        let wrote_at = self.wrote_at.filter(|_| self.holds() && self.fenced.is_none());
+        wrote_at.is_some_and(|wrote_at| since_boot().saturating_sub(wrote_at) < self.lease / 2)
     }
 
     /// Looks what was added since, and answers how many entries that were.
@@ -296,6 +305,7 @@ impl Session {
             .advance(entry, read.digest, head_bytes)
             .map_err(|why| Error::Internal(format!("an entry of ours does not follow: {why:?}")))?;
         (self.fingerprint, self.known_at) = (Some(fingerprint), begun_at);
+        self.wrote_at = Some(begun_at);
         Ok(Added::Done)
     }
 

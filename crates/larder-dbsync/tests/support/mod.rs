@@ -145,3 +145,10 @@ fn value(value: rusqlite::types::ValueRef<'_>) -> String {
         other => format!("{other:?}"),
     }
 }
+
+/// A writer that holds the database.
+pub async fn held(lab: &Lab) -> Session {
+    let mut session = lab.session().await;
+    session.claim(&mut |_| Ok(())).await.unwrap();
+    session
+}

@@ -40,20 +40,7 @@ pub enum Db {
     /// Run a program on a database: take it, pull it, replicate while the program runs, push the rest, let it go
     Run(DbRun),
     /// Replicate a local database: each interval in which something was committed becomes a version
-    Replicate {
-        /// The file, and where it goes (default: s3://$BUCKET_NAME/org-data/$ORG_ID)
-        #[arg(required = true, num_args = 1..=2, value_names = ["FILE", "URL"])]
-        places: Vec<String>,
-        /// Time between two looks
-        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = values::span)]
-        interval: Span,
-        /// How it writes
-        #[command(flatten)]
-        writing: Writing,
-        /// A program to run meanwhile; its end is the end
-        #[arg(last = true, value_name = "PROGRAM")]
-        command: Vec<OsString>,
-    },
+    Replicate(DbReplicate),
     /// Keep a version whatever its age, at once and without moving data; or put a plain copy elsewhere
     Backup(DbBackup),
     /// Make a local file a version, which may be older than it is
@@ -91,15 +78,9 @@ pub enum Db {
     Gc {
         /// Where it lies (default: s3://$BUCKET_NAME/org-data/$ORG_ID)
         url: Option<String>,
-        /// Keep all versions of this time
-        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::span)]
-        keep: Span,
-        /// Keep the last version of each of so many days
-        #[arg(long, value_name = "NUMBER", default_value_t = 7)]
-        daily: usize,
-        /// Keep the last version of each of so many weeks
-        #[arg(long, value_name = "NUMBER", default_value_t = 4)]
-        weekly: usize,
+        /// What is kept
+        #[command(flatten)]
+        keeping: Keeping,
         /// Touch no object that is younger: a reader or writer that stands still for longer may fail
         #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::span)]
         min_age: Span,
@@ -132,6 +113,31 @@ pub struct Writing {
     /// Use a store that does not honour If-None-Match. Two writers would overwrite each other there
     #[arg(long)]
     pub single_writer: bool,
+}
+
+/// Which versions are kept, besides the newest and backups.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Keeping {
+    /// Keep all versions of this time
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::span)]
+    pub keep: Span,
+    /// Keep the last version of each of so many days
+    #[arg(long, value_name = "NUMBER", default_value_t = 7)]
+    pub daily: usize,
+    /// Keep the last version of each of so many weeks
+    #[arg(long, value_name = "NUMBER", default_value_t = 4)]
+    pub weekly: usize,
+}
+
+/// What a writer that holds a database for long removes from time to time.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Collecting {
+    /// Remove no versions; leave that to `larder db gc`, which can't while this one holds the database
+    #[arg(long)]
+    pub no_gc: bool,
+    /// What is kept
+    #[command(flatten)]
+    pub keeping: Keeping,
 }
 
 /// Which version.
@@ -179,6 +185,29 @@ pub struct DbRun {
     /// How it writes
     #[command(flatten)]
     pub writing: Writing,
+    /// What goes
+    #[command(flatten)]
+    pub collecting: Collecting,
+}
+
+/// Replicate a local database.
+#[derive(Debug, Args)]
+pub struct DbReplicate {
+    /// The file, and where it goes (default: s3://$BUCKET_NAME/org-data/$ORG_ID)
+    #[arg(required = true, num_args = 1..=2, value_names = ["FILE", "URL"])]
+    pub places: Vec<String>,
+    /// Time between two looks
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = values::span)]
+    pub interval: Span,
+    /// How it writes
+    #[command(flatten)]
+    pub writing: Writing,
+    /// What goes
+    #[command(flatten)]
+    pub collecting: Collecting,
+    /// A program to run meanwhile; its end is the end
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub command: Vec<OsString>,
 }
 
 /// Keep a version, or put a plain copy elsewhere.

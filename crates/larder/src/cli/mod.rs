@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
-    db::{Check, Db, DbBackup, DbRun, DbVersion, Writing},
+    db::{Check, Collecting, Db, DbBackup, DbReplicate, DbRun, DbVersion, Keeping, Writing},
     files::{Get, Image, Link, Ls, Put, Restore, Rm},
     integrity::{Adopt, Reindex, Scrub},
     operation::{Bucket, Catalog, Gc, GcWhat, Jobs, Key, Migrate, Preset, ShowConfig, Stats},

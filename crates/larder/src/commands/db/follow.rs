@@ -1,10 +1,11 @@
 //! `db run`, `db replicate`: a database that is followed while it is used.
 
-use std::{ffi::OsString, path::Path, process::ExitStatus};
+use std::{path::Path, process::ExitStatus};
 
-use larder_core::text::{Span, display_bytes};
+use larder_core::text::display_bytes;
 use larder_dbsync::{
-    Error, Event, Finished, PullOptions, ReplicateOptions, Replicator, Session, Waiting, Wanted, Watch, pull,
+    CollectOptions, CollectWhile, Error, Event, Finished, PullOptions, ReplicateOptions, Replicator, Session,
+    Waiting, Wanted, Watch, pull,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -12,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     child::{Program, exit_of},
     moves::{Brought, pull_or_adopt},
+    retention,
     steps::{Side, watch},
     target::{Creates, Target},
 };
 use crate::{
-    cli::{DbRun, Writing},
+    cli::{Collecting, DbReplicate, DbRun, Writing},
     commands::Context,
     failure::{Exit, Failure},
     service::stop,
@@ -38,7 +40,8 @@ pub async fn run(
         session.release().await?;
         return Err(failure);
     }
-    let options = ReplicateOptions { interval: arguments.interval.0, renew: true };
+    let collect = collect(arguments.collecting);
+    let options = ReplicateOptions { interval: arguments.interval.0, renew: true, collect };
     let replicator = Replicator::begin(session, file, options, watch.clone()).await?;
     let program = Program::start(&arguments.command);
     let mut program = match program {
@@ -56,6 +59,11 @@ pub async fn run(
     let (status, replicated) = accompany(context, replicator, &mut program).await?;
     tell_end(context, &name, status);
     conclude(context, target, status, replicated)
+}
+
+fn collect(Collecting { no_gc, keeping }: Collecting) -> Option<CollectWhile> {
+    let options = CollectOptions { retention: retention(keeping), ..CollectOptions::default() };
+    (!no_gc).then(|| CollectWhile { options, ..CollectWhile::default() })
 }
 
 /// Waits for the database and takes it.
@@ -230,16 +238,16 @@ pub async fn replicate(
     context: &Context,
     file: &Path,
     target: &Target,
-    interval: Span,
-    writing: Writing,
-    command: &[OsString],
+    arguments: &DbReplicate,
 ) -> Result<Exit, Failure> {
+    let command = &arguments.command;
     let side = if command.is_empty() { Side::Out } else { Side::Err };
     let watch = watch(context.output, side);
     let remote = target.open(context, Creates::Yes).await?;
     context.output.note(format!("connected to {}", target.label()));
-    let session = take(remote, &watch, writing).await?;
-    let options = ReplicateOptions { interval: interval.0, renew: false };
+    let session = take(remote, &watch, arguments.writing).await?;
+    let collect = collect(arguments.collecting);
+    let options = ReplicateOptions { interval: arguments.interval.0, renew: false, collect };
     let mut replicator = Replicator::begin(session, file, options, watch.clone()).await?;
     context.output.note(format!("replicating {} to {}", file.display(), target.label()));
     if !command.is_empty() {

@@ -10,12 +10,12 @@ mod target;
 
 use std::path::{Path, PathBuf};
 
-use larder_dbsync::Wanted;
+use larder_dbsync::{CollectOptions, Retention, Wanted};
 
 use self::target::Target;
 use super::Context;
 use crate::{
-    cli::{Db, DbVersion},
+    cli::{Db, DbVersion, Keeping},
     failure::{Exit, Failure},
 };
 
@@ -48,9 +48,9 @@ pub async fn run(context: &Context, command: Db) -> Result<Exit, Failure> {
             let (target, file) = file_last(context, &arguments.places)?;
             follow::run(context, &target, &file, &arguments).await
         }
-        Db::Replicate { places, interval, writing, command } => {
-            let (file, target) = file_first(context, &places)?;
-            follow::replicate(context, &file, &target, interval, writing, &command).await
+        Db::Replicate(arguments) => {
+            let (file, target) = file_first(context, &arguments.places)?;
+            follow::replicate(context, &file, &target, &arguments).await
         }
         Db::Backup(arguments) => {
             let target = Target::given(context, arguments.url.as_deref())?;
@@ -63,9 +63,8 @@ pub async fn run(context: &Context, command: Db) -> Result<Exit, Failure> {
             let scratch = scratch.unwrap_or_else(std::env::temp_dir);
             look::verify(context, &Target::given(context, url.as_deref())?, &scratch).await
         }
-        Db::Gc { url, keep, daily, weekly, min_age, dry_run, writing } => {
-            let retention = larder_dbsync::Retention { keep: keep.0, daily, weekly };
-            let options = larder_dbsync::CollectOptions { retention, age_min: min_age.0, dry_run };
+        Db::Gc { url, keeping, min_age, dry_run, writing } => {
+            let options = CollectOptions { retention: retention(keeping), age_min: min_age.0, dry_run };
             look::gc(context, &Target::given(context, url.as_deref())?, &options, writing).await
         }
         Db::Unlock { url } => look::unlock(context, &Target::given(context, url.as_deref())?).await,
@@ -93,6 +92,10 @@ fn file(name: &str) -> Result<PathBuf, Failure> {
         true => Err(Failure::usage(format!("\"{name}\" is no file"), "name the file of the database")),
         false => Ok(path.to_owned()),
     }
+}
+
+fn retention(Keeping { keep, daily, weekly }: Keeping) -> Retention {
+    Retention { keep: keep.0, daily, weekly }
 }
 
 fn wanted(version: DbVersion) -> Wanted {

@@ -76,6 +76,10 @@ fn line_of(event: &Event) -> Option<String> {
         }
         Event::Unchanged { seq } => format!("nothing changed: version {seq}"),
         Event::Retrying { error, attempts } => format!("attempt {attempts} failed, trying again: {error}"),
+        Event::Collected { objects: 0, .. } => return None,
+        Event::Collected { objects, bytes } => {
+            format!("removed {objects} objects of versions that are not kept, {}", display_bytes(*bytes))
+        }
         Event::Released => "let the database go".to_owned(),
         _ => return None,
     })

@@ -19,14 +19,13 @@ use futures::future::BoxFuture;
 use larder_catalog::{Catalog, CommitBarrier};
 use larder_core::{Ambient, Fault};
 use larder_dbsync::{
-    CollectOptions, Error, Event, PullOptions, Remote, ReplicateOptions, Replicator, Round, Session, Sidecar,
+    CollectWhile, Error, Event, PullOptions, Remote, ReplicateOptions, Replicator, Round, Session, Sidecar,
     Waiting, Watch, pull,
 };
 use larder_store::Store;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
-    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -36,9 +35,6 @@ use crate::{config::Config, failure::Failure};
 
 /// Where the catalogue lies in the store.
 pub const PREFIX: &str = ".larder/catalog";
-
-/// Time between two collections of versions that are not kept.
-const COLLECT_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
 /// The longest pause between two attempts while the store does not answer.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -108,7 +104,11 @@ impl Candidate {
         let mut former = lock.holders()?;
         former.extend(Sidecar::read(&path).map(|sidecar| sidecar.token));
         session.knows_dead(former.iter().copied());
-        let options = ReplicateOptions { interval: config.catalog.interval.0, renew: true };
+        let options = ReplicateOptions {
+            interval: config.catalog.interval.0,
+            renew: true,
+            collect: Some(CollectWhile::default()),
+        };
         Ok(Some(Self { session, remote, path, waits: replication.waits, options, lock, former }))
     }
 
@@ -359,7 +359,7 @@ async fn follow(
     interval: Duration,
     stop: CancellationToken,
 ) -> Replicator {
-    let (mut failures, mut collected) = (0_u32, Instant::now());
+    let mut failures = 0_u32;
     while !stop.is_cancelled() {
         let asked = shared.asked.load(Ordering::SeqCst);
         let pause = match replicator.round().await {
@@ -367,6 +367,7 @@ async fn follow(
             Ok(_) => {
                 failures = 0;
                 shared.state.send_modify(|state| state.done = asked);
+                replicator.collect_some().await;
                 interval
             }
             Err(error) if error.is_passing() => {
@@ -382,12 +383,6 @@ async fn follow(
                 break;
             }
         };
-        if collected.elapsed() > COLLECT_EVERY {
-            collected = Instant::now();
-            if let Err(error) = replicator.collect(&CollectOptions::default()).await {
-                tracing::warn!(%error, "old versions of the catalogue could not be collected");
-            }
-        }
         tokio::select! {
             () = stop.cancelled() => {}
             () = shared.wake.notified(), if failures == 0 => {}
