@@ -141,7 +141,11 @@ impl Replicator {
             collected: (now, seq),
             put_since: HashSet::new(),
         };
-        replicator.begin_with_what_is_there().await?;
+        if let Err(error) = replicator.begin_with_what_is_there().await {
+            // Whoever comes next need not wait. The first error is the one to tell.
+            let _ = replicator.session.release().await;
+            return Err(error);
+        }
         Ok(replicator)
     }
 
@@ -214,7 +218,8 @@ impl Replicator {
             }
         };
         let base = Arc::clone(self.session.newest());
-        let (live, base, compared) = compare(self.session.remote(), live, base).await;
+        let remote = self.session.remote().clone();
+        let (live, base, compared) = self.session.holding(compare(&remote, live, base)).await?;
         drop(base);
         self.live = Some((inode, live));
         let Compared { diff, packed_bytes } = compared?;

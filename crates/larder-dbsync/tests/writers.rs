@@ -9,6 +9,7 @@ use larder_dbsync::{
     Along, Error, PushOptions, Remote, ReplicateOptions, Replicator, Round, push, unwatched,
 };
 use larder_store::LocalStore;
+use larder_testkit::faulty_store::{FaultyStore, Operation, Rule};
 use support::{Lab, add_rows, held};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -313,4 +314,52 @@ async fn two_databases_of_one_bucket_know_nothing_of_each_other() {
     push(&other, &lab.path("a.db"), PushOptions::default(), &unwatched()).await.unwrap();
     assert_eq!(other.newest(None, &mut Along::default()).await.unwrap().unwrap().seq, 1);
     assert_eq!(lab.remote.newest(None, &mut Along::default()).await.unwrap().unwrap().seq, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_transfer_that_is_longer_than_the_lease_keeps_it() {
+    let (store, faults) = FaultyStore::new(larder_store::MemoryStore::new());
+    let lab = Lab::over(Arc::new(store));
+    let a = lab.open("a.db");
+    a.execute_batch(
+        "CREATE TABLE t(x); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 110)
+         INSERT INTO t SELECT randomblob(1000000) FROM n;",
+    )
+    .unwrap();
+    // Thirteen packs, four at a time.
+    faults.add(Rule::on(Operation::Put).at("/pack/").delayed(Duration::from_millis(800)));
+    let mut session = lab.session().await.with_lease(Duration::from_secs(1));
+    session.claim(&mut |_| Ok(())).await.unwrap();
+    let mut other = lab.session().await;
+    let waiting = tokio::spawn(async move {
+        other.claim(&mut |_| Ok(())).await.unwrap();
+        other.release().await.unwrap();
+    });
+    let begun = std::time::Instant::now();
+    let options = ReplicateOptions { renew: true, ..ReplicateOptions::default() };
+    let mut replicator = Replicator::begin(session, &lab.path("a.db"), options, unwatched()).await.unwrap();
+    assert!(begun.elapsed() > Duration::from_millis(2_000), "it was no long one: {:?}", begun.elapsed());
+    assert!(!waiting.is_finished(), "the lease was lost");
+    a.execute_batch("CREATE TABLE u(y)").unwrap();
+    assert_eq!(replicator.round().await.unwrap(), Round::Committed);
+    replicator.finish().await.unwrap();
+    waiting.await.unwrap();
+    lab.pull("b.db").await.unwrap();
+    assert_eq!(lab.contents("b.db"), lab.contents("a.db"));
+}
+
+#[tokio::test]
+async fn a_writer_that_can_not_begin_lets_go() {
+    let lab = Lab::new();
+    let a = lab.create("a.db", 10);
+    lab.push("a.db").await.unwrap();
+    lab.pull("b.db").await.unwrap();
+    lab.open("b.db").execute("INSERT INTO t(text) VALUES ('of b')", []).unwrap();
+    lab.push("b.db").await.unwrap();
+    a.execute("INSERT INTO t(text) VALUES ('of a')", []).unwrap();
+    let session = held(&lab).await;
+    let refused =
+        Replicator::begin(session, &lab.path("a.db"), ReplicateOptions::default(), unwatched()).await;
+    assert!(matches!(refused, Err(Error::Diverged { .. })));
+    assert_eq!(lab.session().await.other_holder(), None);
 }

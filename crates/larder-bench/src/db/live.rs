@@ -49,12 +49,22 @@ pub async fn measure(pairs: usize) -> Result<String> {
         followed.push(rates[1]);
         ratios.push(rates[1] / rates[0]);
     }
+    let per_interval = writes_per_interval(&path).await?;
     let (delays, idle_requests) = delays(&path).await?;
     let rows = [
         vec!["commits a second, alone".to_owned(), String::new(), Spread::of(alone).text(0)],
         vec!["commits a second, replicated".to_owned(), String::new(), Spread::of(followed).text(0)],
         vec!["replicated / alone".to_owned(), ">= 0.95".to_owned(), Spread::of(ratios).text(3)],
-        vec!["writes a second".to_owned(), "about 1".to_owned(), Spread::of(puts).text(2)],
+        vec![
+            "writes a second, with those of maps, since each second changes most pages".to_owned(),
+            String::new(),
+            Spread::of(puts).text(2),
+        ],
+        vec![
+            "writes an interval, of a writer of 100 commits a second".to_owned(),
+            "1".to_owned(),
+            format!("{per_interval:.2}"),
+        ],
         vec!["commit to store, s".to_owned(), "<= 1.1".to_owned(), Spread::of(delays).text(2)],
         vec!["requests in 5 idle seconds".to_owned(), "0".to_owned(), idle_requests.to_string()],
     ];
@@ -114,6 +124,35 @@ fn write(path: &Path, stop: &AtomicBool) -> Result<f64> {
         commits += 1;
     }
     Ok(f64::from(commits) / begun.elapsed().as_secs_f64())
+}
+
+/// Writes for each interval in which something is committed, of a writer as applications have them.
+async fn writes_per_interval(path: &Path) -> Result<f64> {
+    let (store, mut replicator) = replicator(path).await?;
+    let (path, stop) = (path.to_owned(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
+    let writer = std::thread::spawn(move || -> Result<()> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        let mut commit = 0_u32;
+        while !stopped.load(Ordering::Relaxed) {
+            let id = 1_000 + commit % 50;
+            connection
+                .execute("UPDATE t SET value = json_set(value, '$.state', ?1) WHERE id = ?2", (commit, id))?;
+            commit += 1;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    });
+    let intervals = 10;
+    // Half an interval more, so that no look falls on the end.
+    replicator.run(tokio::time::sleep(INTERVAL * intervals + INTERVAL / 2)).await?;
+    let writes = store.take().writes;
+    stop.store(true, Ordering::Relaxed);
+    writer.join().ok().context("the writer panicked")??;
+    replicator.finish().await?;
+    // One look at once, and one after each interval.
+    Ok(writes as f64 / f64::from(intervals + 1))
 }
 
 /// Seconds from a commit to its entry, and requests while nothing is committed.

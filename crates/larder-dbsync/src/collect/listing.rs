@@ -7,12 +7,12 @@ use std::{
 
 use larder_core::Timestamp;
 
-use super::CollectOptions;
+use super::{CollectOptions, Step};
 use crate::{
     error::Result,
     format::Source,
     hash::Digest,
-    remote::{Listed, Remote},
+    remote::{Listed, Object, Remote},
 };
 
 /// Entries of which one map is kept once the hour of it is over: enough to begin from, where each has a size of its own
@@ -124,5 +124,10 @@ impl Listing {
             }
         }
         spare
+    }
+
+    /// The removal of a map that is listed.
+    pub fn remove_map(&self, seq: u64) -> Step {
+        Step::Remove(Object::Map(seq), self.maps.get(&seq).map_or(0, |listed| listed.size_bytes))
     }
 }

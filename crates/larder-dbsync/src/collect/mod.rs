@@ -262,7 +262,7 @@ pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<
     if options.dry_run {
         return Ok(planned.await?.counted());
     }
-    let mut collection = holding(session, planned).await?;
+    let mut collection = session.holding(planned).await??;
     loop {
         match collection.step(session, &HashSet::new(), None).await? {
             Progress::Done(report) => return Ok(report),
@@ -270,17 +270,6 @@ pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<
             Progress::Void => {
                 return Err(Error::Fenced { detail: "somebody else has held the database".to_owned() });
             }
-        }
-    }
-}
-
-/// Does something that takes its time, and renews the lease meanwhile.
-async fn holding<T>(session: &mut Session, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(session.lease_time() / 3) => session.renew().await?,
         }
     }
 }

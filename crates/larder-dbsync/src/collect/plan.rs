@@ -58,8 +58,12 @@ pub(crate) async fn plan(
     }
     let below = points.range(..floor).count();
     collection.report.versions = (listing.log.range(floor..).count() + below) as u64;
-    if kept.is_empty() {
-        // Nothing was pushed.
+    if kept.last() != Some(&floor) {
+        // Nothing was pushed until the floor: nothing before it can go.
+        let spare = listing.spare_maps(&points, (floor, newest), &options);
+        collection
+            .steps
+            .extend(spare.into_iter().filter(|seq| *seq > floor).map(|seq| listing.remove_map(seq)));
         return Ok(collection);
     }
     // The holder's own, from which it goes on.
@@ -107,8 +111,7 @@ fn dead(
 ) -> Vec<Step> {
     let remove = |object, listed: &Listed| Step::Remove(object, listed.size_bytes);
     let maps = listing.spare_maps(points, (floor, newest), options);
-    let mut dead: Vec<Step> =
-        maps.into_iter().map(|seq| remove(Object::Map(seq), &listing.maps[&seq])).collect();
+    let mut dead: Vec<Step> = maps.into_iter().map(|seq| listing.remove_map(seq)).collect();
     for (seq, listed) in listing.log.range(..floor).filter(|(seq, _)| **seq != newest) {
         let is_live = live.contains(&Source::Log { seq: *seq, head_bytes: 0 });
         if !is_live && listing.age(listed) > options.age_min {

@@ -14,6 +14,9 @@ use crate::{
 /// Time between two looks whether a holder still writes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Looks within the time of a lease whether it is to be renewed.
+const LOOKS_PER_LEASE: u32 = 12;
+
 /// The longest that a holder can ask others to wait after an entry of its.
 const PATIENCE_MAX: Duration = Duration::from_secs(300);
 
@@ -97,6 +100,29 @@ impl Session {
                 if self.holds() { Ok(()) } else { Err(self.fenced_by(&by)) }
             }
             Added::Taken(by) => Err(self.fenced_by(&by)),
+        }
+    }
+
+    /// Does something that takes its time, such as a transfer, and keeps the lease meanwhile, if it is certain at first. An
+    /// outage is no reason to give the work up.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`], [`Error::Corrupt`]; the work is dropped then.
+    pub async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(self.lease / LOOKS_PER_LEASE) => {}
+            }
+            if self.is_lease_certain() && !self.is_lease_younger_than(self.lease / 3) {
+                match self.renew().await {
+                    Err(error) if error.is_passing() => {
+                        tracing::warn!(%error, "the lease could not be renewed: trying again");
+                    }
+                    renewed => renewed?,
+                }
+            }
         }
     }
 

@@ -173,8 +173,12 @@ impl Session {
 
     /// Whether it holds the database for certain, for some time to come: nobody has waited long enough to take it over.
     pub(crate) fn is_lease_certain(&self) -> bool {
+        self.is_lease_younger_than(self.lease / 2)
+    }
+
+    fn is_lease_younger_than(&self, age: Duration) -> bool {
         let wrote_at = self.wrote_at.filter(|_| self.holds() && self.fenced.is_none());
-        wrote_at.is_some_and(|wrote_at| since_boot().saturating_sub(wrote_at) < self.lease / 2)
+        wrote_at.is_some_and(|wrote_at| since_boot().saturating_sub(wrote_at) < age)
     }
 
     /// Looks what was added since, and answers how many entries that were.

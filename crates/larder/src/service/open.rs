@@ -132,15 +132,19 @@ async fn finish(
     config: &Config,
     opening: Opening,
     store: OpenStore,
-    held: Option<Held>,
+    mut held: Option<Held>,
     ambient: Ambient,
 ) -> Result<Opened, Failure> {
-    let assembled = async {
+    let assembling = async {
         // Where the store has no catalogue either, a reader ends here.
         prepare_data_dir(config, opening)?;
         assemble(config, opening, store, ambient).await
     };
-    match (assembled.await, held) {
+    let assembled = match &mut held {
+        Some(held) => held.keep(assembling).await?,
+        None => assembling.await,
+    };
+    match (assembled, held) {
         (Ok(larder), None) => Ok(Opened { larder, replication: None }),
         (Ok(larder), Some(held)) => {
             let replication = held.follow(larder.catalog()).await?;

@@ -36,7 +36,7 @@ pub async fn run(
     let remote = target.open(context, Creates::Yes).await?;
     output.note(format!("connected to {}", target.label()));
     let mut session = take(remote, &watch, arguments.writing).await?;
-    if let Err(failure) = bring(context, &session, file, arguments.create, &watch).await {
+    if let Err(failure) = bring(context, &mut session, file, arguments.create, &watch).await {
         session.release().await?;
         return Err(failure);
     }
@@ -84,12 +84,13 @@ async fn take(remote: larder_dbsync::Remote, watch: &Watch, writing: Writing) ->
 /// Makes the file the newest version, if it is not ahead of that.
 async fn bring(
     context: &Context,
-    session: &Session,
+    session: &mut Session,
     file: &Path,
     create: bool,
     watch: &Watch,
 ) -> Result<(), Failure> {
-    let brought = pull_or_adopt(session.remote(), file, &PullOptions::default(), watch).await;
+    let (remote, options) = (session.remote().clone(), PullOptions::default());
+    let brought = session.holding(pull_or_adopt(&remote, file, &options, watch)).await?;
     match brought {
         Ok(Brought::Version(report)) if report.is_ahead => {
             context

@@ -192,9 +192,9 @@ impl Claimed {
     /// # Errors
     /// The catalogue here and the one in the store were both changed; the store's.
     pub async fn bring(self) -> Result<Held, Failure> {
-        let pulled = self.0.follower().pull().await;
+        let follower = self.0.follower();
         let Candidate { mut session, path, waits, options, lock, .. } = self.0;
-        if let Err(failure) = pulled {
+        if let Err(failure) = session.holding(follower.pull()).await? {
             session.release().await?;
             return Err(failure);
         }
@@ -217,6 +217,14 @@ impl Follower {
 }
 
 impl Held {
+    /// Keeps the catalogue while something takes its time.
+    ///
+    /// # Errors
+    /// Somebody else took it over all the same.
+    pub async fn keep<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        Ok(self.session.holding(work).await?)
+    }
+
     /// Lets the next one in. Nothing was changed. If that fails, the next one waits for the lease.
     pub async fn let_go(mut self) {
         if let Err(error) = self.session.release().await {
