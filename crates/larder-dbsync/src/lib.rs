@@ -25,6 +25,7 @@
 //! decision that compares the clocks of two machines.
 
 mod apply;
+mod aside;
 mod backup;
 mod clock;
 mod collect;
@@ -37,6 +38,7 @@ pub mod fuzzing;
 mod hash;
 mod history;
 mod live;
+mod lock;
 mod pages;
 pub mod plain;
 mod progress;
@@ -54,11 +56,13 @@ mod verify;
 mod wal;
 
 pub use self::{
+    aside::set_aside,
     backup::{Backup, backup, backups, default_name, is_default_name, remove_backup},
     collect::{AGE_MIN, CollectOptions, CollectReport, collect, collect_unheld},
     error::{Error, Result},
     hash::{Digest, ShortHash},
     history::Along,
+    lock::FileLock,
     plain::check_file,
     progress::{Event, Watch, unwatched},
     pull::{PullOptions, PullReport, Wanted, find, pull},

@@ -7,7 +7,7 @@ use http::{Method, Request, Response, header, request::Parts};
 use http_body::Body;
 use larder_assets::Larder;
 use larder_core::{Code, Fault};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 use crate::{
@@ -163,9 +163,9 @@ impl App {
         self.0.stopping.cancel();
     }
 
-    /// Cuts every connection.
-    pub(crate) fn end_connections(&self) {
-        self.0.cut.cancel();
+    /// Cuts every connection when the guard is dropped.
+    pub(crate) fn cut_on_drop(&self) -> DropGuard {
+        self.0.cut.clone().drop_guard()
     }
 
     /// Cancelled when the process begins to stop.

@@ -44,6 +44,7 @@ impl Default for WorkerOptions {
 #[derive(Debug)]
 pub struct Worker {
     stopping: CancellationToken,
+    cut: CancellationToken,
     running: TaskTracker,
     main: JoinHandle<()>,
 }
@@ -57,7 +58,7 @@ impl Worker {
         if options.schedules {
             schedules::declare(&larder, options.replaces_schedules).await?;
         }
-        let stopping = CancellationToken::new();
+        let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
         let running = TaskTracker::new();
         let shift = Shift {
             name: format!("{}/{}", ProcessName::current(), larder.ambient().now().as_millis() % 1_000_000),
@@ -69,17 +70,18 @@ impl Worker {
             schedules: options.schedules,
             larder,
             stopping: stopping.clone(),
+            cut: cut.clone(),
             running: running.clone(),
         };
         let main = tokio::spawn(shift.work());
-        Ok(Self { stopping, running, main })
+        Ok(Self { stopping, cut, running, main })
     }
 
-    /// Takes no more jobs and lets those that run end, for at most `grace`. What runs longer ends with
-    /// the process and is taken over by another worker. Answers whether all ended.
-    pub async fn stop(self, grace: Duration) -> bool {
+    /// Takes no more jobs and lets those that run end, for at most `grace`. What runs longer is cut off
+    /// and taken over by another worker. Answers whether all ended.
+    pub async fn stop(mut self, grace: Duration) -> bool {
         self.stopping.cancel();
-        let _ = self.main.await;
+        let _ = (&mut self.main).await;
         self.running.close();
         tokio::time::timeout(grace, self.running.wait()).await.is_ok()
     }
@@ -98,6 +100,14 @@ impl Worker {
     }
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        self.cut.cancel();
+        self.main.abort();
+    }
+}
+
 /// What the loop of a worker holds.
 struct Shift {
     name: String,
@@ -106,6 +116,7 @@ struct Shift {
     schedules: bool,
     larder: Larder,
     stopping: CancellationToken,
+    cut: CancellationToken,
     running: TaskTracker,
 }
 
@@ -151,10 +162,11 @@ impl Shift {
         let Some(claim) = self.larder.catalog().claim(&self.name, &self.queues, attempt::LEASE).await? else {
             return Ok(false);
         };
-        let (larder, stopping) = (self.larder.clone(), self.stopping.clone());
+        let (larder, stopping, cut) = (self.larder.clone(), self.stopping.clone(), self.cut.clone());
         self.running.spawn(async move {
             let _place = place;
-            attempt::run(&larder, claim, &stopping).await;
+            // Cut off anywhere is what a kill is, which every job is made for.
+            cut.run_until_cancelled(attempt::run(&larder, claim, &stopping)).await;
         });
         Ok(true)
     }

@@ -39,9 +39,16 @@ impl Recorder {
     }
 
     /// Writes what is left, and ends. To be called after the last change.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stopping.notify_one();
-        let _ = self.task.await;
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Recorder {
+    /// Ends at once: whoever holds the catalogue by then has other records.
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

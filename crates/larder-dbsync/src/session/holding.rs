@@ -54,6 +54,12 @@ impl Session {
         is_other.then_some(lease.owner.as_str())
     }
 
+    /// Whether a process of this machine holds the database, or says so.
+    pub(crate) fn is_held_on_this_machine(&self) -> bool {
+        let owner = self.newest.lease.owner.rsplit_once(':');
+        owner.is_some_and(|(machine, _)| machine == super::machine())
+    }
+
     /// Waits until nobody else holds the database.
     ///
     /// # Errors

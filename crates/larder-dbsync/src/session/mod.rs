@@ -370,6 +370,9 @@ impl Session {
 
 /// How this process names itself to others.
 fn owner() -> String {
-    let host = rustix::system::uname();
-    format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())
+    format!("{}:{}", machine(), std::process::id())
+}
+
+fn machine() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

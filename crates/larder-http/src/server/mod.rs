@@ -14,7 +14,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use larder_core::limits::{BODY_IDLE_MAX, HEADERS_WITHIN, JSON_BYTES_MAX};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::app::App;
 
@@ -52,13 +52,15 @@ impl Default for ServerLimits {
 }
 
 /// Answers connections of `listener` until `shutdown` is ready, then lets running requests end
-/// within the grace time of the app's [`ServerLimits`]. Watchers of events are sent away at once.
+/// within the grace time of the app's [`ServerLimits`]. Watchers of events are sent away at once. Dropped before, it cuts
+/// all connections.
 pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()> + Send) {
     let limits = Arc::new(app.options().limits.clone());
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let connections = TaskTracker::new();
-    let upkeep = tokio::spawn(crate::observe::upkeep());
-    let counting = tokio::spawn(crate::figures::keep(app.clone()));
+    let upkeep = AbortOnDropHandle::new(tokio::spawn(crate::observe::upkeep()));
+    let counting = AbortOnDropHandle::new(tokio::spawn(crate::figures::keep(app.clone())));
+    let cut = app.cut_on_drop();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = async {
@@ -85,15 +87,14 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
             },
         }
     }
-    drop(listener);
-    upkeep.abort();
+    drop((listener, upkeep));
     app.begin_shutdown();
     connections.close();
     if tokio::time::timeout(limits.grace, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "connections were cut at the end of the grace time");
-        app.end_connections();
-        connections.wait().await;
     }
-    counting.abort();
+    drop(cut);
+    connections.wait().await;
+    drop(counting);
     app.figures().store(app.larder()).await;
 }

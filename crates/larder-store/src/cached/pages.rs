@@ -76,9 +76,11 @@ impl<V: Clone> Pages<V> {
             held.places.entry(key.object.place).or_default().push(key);
         }
         held.cache.insert_with_lifecycle(key, (weight, value), &mut gone);
-        // A page that takes the place of itself counts as gone for the cache.
-        let is_held = held.cache.contains_key(&key);
-        gone.retain(|one| *one != key || !is_held);
+        // For the cache, a page that takes the place of itself has gone; and once more, if there was no room for it then.
+        gone.retain(|one| *one != key);
+        if !held.cache.contains_key(&key) {
+            gone.push(key);
+        }
         for key in &gone {
             held.unlist(key);
         }
@@ -190,6 +192,30 @@ mod tests {
             1 => page().prop_map(|(p, v, n)| Step::Remove(p, v, n)),
             1 => (0..4_u8).prop_map(Step::Forget),
         ]
+    }
+
+    #[test]
+    fn regression_a_page_that_outgrows_its_room_goes_once() {
+        let pages = Pages::new(100);
+        let weights = [
+            ((0, 0, 0), 1),
+            ((0, 0, 1), 6),
+            ((2, 0, 0), 1),
+            ((0, 0, 2), 1),
+            ((0, 1, 0), 1),
+            ((0, 1, 2), 1),
+            ((0, 0, 0), 1),
+            ((2, 0, 0), 31),
+        ];
+        for ((place, version, number), weight) in weights {
+            pages.insert(key(place, version, number), weight, ());
+        }
+        pages.get(&key(2, 0, 0));
+        pages.insert(key(0, 0, 4), 1, ());
+        pages.insert(key(0, 0, 4), 35, ());
+        let gone = pages.insert(key(0, 0, 1), 35, ());
+        let each: HashSet<_> = gone.iter().collect();
+        assert!(each.len() == gone.len() && gone.iter().all(|gone| !pages.holds(gone)), "{gone:?}");
     }
 
     proptest! {

@@ -288,11 +288,16 @@ impl Backend for Embedded {
         if let Some(worker) = worker {
             worker.stop(GRACE).await;
         }
-        self.larder.record_meta_at_end().await;
-        self.larder.catalog().close().await;
         let replication = self.replication.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !replication.as_ref().is_some_and(Replication::is_lost) {
+            self.larder.record_meta_at_end().await;
+        }
+        self.larder.catalog().close().await;
         if let Some(replication) = replication {
-            replication.end().await;
+            // Whatever was not replicated was not acknowledged either.
+            if let Err(failure) = replication.end().await {
+                tracing::error!(cause = failure.cause, "the catalogue is replicated no more");
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         open::{Opened, open_server},
         open_files,
         presence::{Presence, Server},
-        replication::Replication,
+        replication::{Ended, Replication},
         stop,
     },
 };
@@ -36,72 +36,118 @@ const ACCEL_LOCATION: &str = "/.larder-files";
 
 /// Serves until a signal.
 pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> {
-    let mut config = context.config(flags(arguments))?;
+    let config = context.config(flags(arguments))?;
     log::start(&config.log)?;
     open_files::raise_limit();
     let stopping = stop::on_signals()?;
     // The port first: that it is taken is known at once, and then nothing else is touched.
     let listener = listener::bind(config.listen).await?;
-    let settings = config.clone();
-    let stand_by = async |larder: Larder, ended: CancellationToken| {
-        serve_standby(&settings, &listener, larder, ended).await;
-    };
-    let opening = open_server(&mut config, arguments.dev_fallback, &stand_by);
-    let Opened { larder, replication } = tokio::select! {
-        opened = opening => opened?,
-        () = stopping.cancelled() => return Ok(Exit::Done),
-    };
-    config.notices.extend(replication.as_ref().map(|replication| replicated(&config, replication)));
-    let served = serve(context, arguments, config, listener, &larder, replication.as_ref(), &stopping).await;
-    larder.catalog().close().await;
-    if let Some(replication) = replication {
-        replication.end().await;
+    let mut is_first = true;
+    loop {
+        let mut config = config.clone();
+        let settings = config.clone();
+        let stand_by = async |larder: Larder, ended: CancellationToken| {
+            serve_standby(&settings, &listener, larder, ended).await;
+        };
+        let opening = open_server(&mut config, arguments.dev_fallback, &stand_by);
+        let Opened { larder, replication } = tokio::select! {
+            opened = opening => opened?,
+            () = stopping.cancelled() => return Ok(Exit::Done),
+        };
+        config.notices.extend(replication.as_ref().map(|replication| replicated(&config, replication)));
+        let turn = Turn {
+            context,
+            arguments,
+            larder: &larder,
+            replication: replication.as_ref(),
+            ending: stopping.child_token(),
+            is_first,
+        };
+        let served = turn.serve(config, listener::again(&listener)?).await;
+        larder.catalog().close().await;
+        let ended = match replication {
+            Some(replication) => replication.end().await,
+            None => Ok(Ended::LetGo),
+        };
+        served?;
+        if ended? == Ended::LetGo || stopping.is_cancelled() {
+            break;
+        }
+        tracing::warn!("another server holds the catalogue: standing by");
+        is_first = false;
     }
-    served?;
     tracing::info!("stopped");
     Ok(Exit::Done)
 }
 
-/// Answers requests and runs jobs until a signal.
-async fn serve(
-    context: &Context,
-    arguments: &Serve,
-    mut config: Config,
-    listener: TcpListener,
-    larder: &Larder,
-    replication: Option<&Replication>,
-    stopping: &CancellationToken,
-) -> Result<(), Failure> {
-    let address = listener::address(&listener)?;
-    let has_key = larder.any_key_configured().await?;
-    listener::check_reach(address, has_key, &config.data_dir)?;
-    config.notices.extend(unreachable_files(&config));
-    let runs_jobs = arguments.role == Role::All;
-    let url = listener::url(address);
-    if let Some(replication) = replication {
-        replication.tell_server(&url, larder.settings().owner_key.as_deref().unwrap_or_default())?;
-    }
-    let server = Server { address: url, pid: std::process::id(), runs_jobs };
-    let _presence = Presence::mark(&config.data_dir, &server)
-        .map_err(|error| Failure::file(&config.data_dir.join("server.json"), "written", error))?;
-    let worker = match runs_jobs {
-        true => Some(Worker::start(larder.clone(), worker_options(&config)).await?),
-        false => None,
-    };
-    let recorder = Recorder::start(larder.clone());
-    let app = App::new(larder.clone(), app_options(&config));
-    announce(context, &Banner { config: &config, address, runs_jobs, has_key })?;
+/// The time in which this server is the one that writes.
+struct Turn<'a> {
+    context: &'a Context,
+    arguments: &'a Serve,
+    larder: &'a Larder,
+    replication: Option<&'a Replication>,
+    /// Cancelled by a signal, and when the catalogue is somebody else's.
+    ending: CancellationToken,
+    /// Whether the user is to be told where it listens.
+    is_first: bool,
+}
 
-    // From the first signal on no job is begun, and requests and jobs end in the same time.
-    let jobs = async {
-        stopping.cancelled().await;
-        if let Some(worker) = worker {
-            worker.stop(GRACE).await;
+impl Turn<'_> {
+    /// Answers requests and runs jobs until a signal, or until somebody else takes the catalogue over.
+    async fn serve(&self, config: Config, listener: TcpListener) -> Result<(), Failure> {
+        let serving = self.answer(config, listener);
+        let Some(replication) = self.replication else { return serving.await };
+        tokio::pin!(serving);
+        tokio::select! {
+            served = &mut serving => return served,
+            () = replication.lost() => self.ending.cancel(),
         }
-    };
-    tokio::join!(larder_http::serve(listener, app, stopping.clone().cancelled_owned()), jobs);
-    recorder.stop().await;
-    Ok(())
+        // Nothing can be written, and what is read is old: whoever is under way gets no more than a moment.
+        match tokio::time::timeout(STANDBY_GRACE, serving).await {
+            Ok(served) => served,
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn answer(&self, mut config: Config, listener: TcpListener) -> Result<(), Failure> {
+        let Self { context, arguments, larder, replication, ending, is_first } = self;
+        let address = listener::address(&listener)?;
+        let has_key = larder.any_key_configured().await?;
+        listener::check_reach(address, has_key, &config.data_dir)?;
+        config.notices.extend(unreachable_files(&config));
+        let runs_jobs = arguments.role == Role::All;
+        let url = listener::url(address);
+        if let Some(replication) = replication {
+            replication.tell_server(&url, larder.settings().owner_key.as_deref().unwrap_or_default())?;
+        }
+        let server = Server { address: url, pid: std::process::id(), runs_jobs };
+        let _presence = Presence::mark(&config.data_dir, &server)
+            .map_err(|error| Failure::file(&config.data_dir.join("server.json"), "written", error))?;
+        let worker = match runs_jobs {
+            true => Some(Worker::start((*larder).clone(), worker_options(&config)).await?),
+            false => None,
+        };
+        let recorder = Recorder::start((*larder).clone());
+        let app = App::new((*larder).clone(), app_options(&config));
+        if *is_first {
+            announce(context, &Banner { config: &config, address, runs_jobs, has_key })?;
+        }
+
+        // From the first signal on no job is begun, and requests and jobs end in the same time.
+        let jobs = async {
+            ending.cancelled().await;
+            if let Some(worker) = worker {
+                worker.stop(GRACE).await;
+            }
+        };
+        tokio::join!(larder_http::serve(listener, app, ending.clone().cancelled_owned()), jobs);
+        // The store's records are the next holder's.
+        match replication.is_some_and(Replication::is_lost) {
+            true => drop(recorder),
+            false => recorder.stop().await,
+        }
+        Ok(())
+    }
 }
 
 /// Answers reads until the catalogue is this server's.

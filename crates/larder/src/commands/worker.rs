@@ -1,6 +1,6 @@
 //! `larder worker`: jobs without HTTP.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt, time::Duration};
 
 use larder_assets::meta::Recorder;
 use larder_worker::Worker as Runner;
@@ -29,41 +29,84 @@ pub async fn run(context: &Context, arguments: &Worker) -> Result<Exit, Failure>
     let config = context.config(flags(arguments))?;
     log::start(&config.log)?;
     let stopping = stop::on_signals()?;
-    if config.replication()?.is_some() {
-        tokio::select! {
-            () = served(&config) => {}
-            () = stopping.cancelled() => return Ok(Exit::Done),
-        }
-    }
-    let larder = open_beside(&config, Opening::Writer).await?;
-    let options = worker_options(&config);
-    let queues = if options.queues.is_empty() { "all queues".to_owned() } else { options.queues.join(", ") };
+    let is_replicated = config.replication()?.is_some();
     log::notices(&config);
-    let line = format!(
-        "larder worker runs {} jobs at a time of {queues}; {}",
-        options.concurrency,
-        config.database_label()
-    );
-    let worker = Runner::start(larder.clone(), options).await?;
-    let recorder = Recorder::start(larder.clone());
-    context.output.note(line);
-    context.output.json(&json!({ "pid": std::process::id() }))?;
-    stopping.cancelled().await;
-    worker.stop(GRACE).await;
-    recorder.stop().await;
-    larder.catalog().close().await;
-    Ok(Exit::Done)
+    let mut is_first = true;
+    loop {
+        let served = match is_replicated {
+            true => tokio::select! {
+                served = Served::wait(&config) => Some(served),
+                () = stopping.cancelled() => return Ok(Exit::Done),
+            },
+            false => None,
+        };
+        let larder = open_beside(&config, Opening::Writer).await?;
+        let options = worker_options(&config);
+        let line = format!(
+            "larder worker runs {} jobs at a time of {}; {}",
+            options.concurrency,
+            if options.queues.is_empty() { "all queues".to_owned() } else { options.queues.join(", ") },
+            config.database_label()
+        );
+        let worker = Runner::start(larder.clone(), options).await?;
+        let recorder = Recorder::start(larder.clone());
+        if is_first {
+            context.output.note(line);
+            context.output.json(&json!({ "pid": std::process::id() }))?;
+        }
+        tokio::select! {
+            () = stopping.cancelled() => {
+                worker.stop(GRACE).await;
+                recorder.stop().await;
+            }
+            () = ended(served, &config) => {
+                tracing::warn!("the server has let the catalogue go: no job is run until there is one again");
+                larder.catalog().refuse_writes("the server that replicates the catalogue has let it go");
+                drop((worker, recorder));
+            }
+        }
+        larder.catalog().close().await;
+        if stopping.is_cancelled() {
+            return Ok(Exit::Done);
+        }
+        is_first = false;
+    }
 }
 
-/// Waits for the server of the data directory: that alone brings a replicated catalogue here, and replicates what is
-/// committed beside it.
-async fn served(config: &Config) {
-    let mut is_told = false;
-    while presence::find(&config.data_dir).is_none() {
-        if !is_told {
-            tracing::info!("waiting for the server, which holds the catalogue");
-            is_told = true;
+/// The server of the data directory, beside which jobs may be run: it alone brings a replicated catalogue here, and
+/// replicates what is committed beside it.
+#[derive(PartialEq, Eq)]
+struct Served {
+    server: presence::Server,
+    /// The file of the catalogue: another one is put in its place when somebody else took it over meanwhile.
+    inode: Option<u64>,
+}
+
+impl Served {
+    fn find(config: &Config) -> Option<Self> {
+        let inode = std::fs::metadata(config.data_dir.join("catalog.db")).ok().map(|file| file.ino());
+        Some(Self { server: presence::find(&config.data_dir)?, inode })
+    }
+
+    async fn wait(config: &Config) -> Self {
+        let mut is_told = false;
+        loop {
+            if let Some(served) = Self::find(config) {
+                return served;
+            }
+            if !is_told {
+                tracing::info!("waiting for the server, which holds the catalogue");
+                is_told = true;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// Waits until a server is there no more, if jobs depend on one.
+async fn ended(served: Option<Served>, config: &Config) {
+    let Some(served) = served else { return std::future::pending().await };
+    while Served::find(config).as_ref() == Some(&served) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -387,3 +387,105 @@ async fn g7_a_worker_waits_for_the_server_that_brings_the_catalogue() {
     worker.kill().unwrap();
     worker.wait().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_server_that_was_taken_over_stands_by_and_takes_over_again() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let client = client();
+    let link = proxy::Proxy::start(&store.endpoint().parse().unwrap(), proxy::Manner::Honest).await;
+    let endpoint = link.endpoint().to_string().trim_end_matches('/').to_owned();
+    let data = folder.path().join("first");
+    let first = starter(&store, &data).env("AWS_S3_ENDPOINT_URL", endpoint).start();
+    assert_eq!(put(&client, &first, "a.jpg", 1).await, Some(StatusCode::CREATED));
+    let readiness = || async {
+        let ready = client.get(first.url("/readyz")).timeout(Duration::from_secs(5)).send().await.ok()?;
+        ready.json::<Value>().await.ok()?["status"].as_str().map(str::to_owned)
+    };
+    assert_eq!(readiness().await.as_deref(), Some("ok"));
+
+    // The first one loses the store, and has a commit that nobody else knows.
+    link.set(proxy::Manner::Answers(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
+    ));
+    let preset = client
+        .put(first.url("/api/v1/presets/tiny"))
+        .json(&serde_json::json!({ "recipe": "resize:inside:20x20,format:webp" }));
+    let refused = preset.timeout(Duration::from_secs(90)).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // The second one takes the catalogue over.
+    let second = tokio::task::spawn_blocking({
+        let second = starter(&store, &folder.path().join("second"));
+        move || second.start()
+    });
+    let second = second.await.unwrap();
+    assert_eq!(put(&client, &second, "b.jpg", 2).await, Some(StatusCode::CREATED));
+
+    // As soon as the first one learns of it, it stands by, and has what the second one has.
+    link.set(proxy::Manner::Honest);
+    until(|| async { readiness().await.as_deref() == Some("standby") }).await;
+    until(|| async { is_there(&client, &first, "b.jpg").await }).await;
+    assert_ne!(put(&client, &first, "c.jpg", 3).await, Some(StatusCode::CREATED));
+    assert_eq!(put(&client, &second, "d.jpg", 4).await, Some(StatusCode::CREATED));
+    until(|| async { is_there(&client, &first, "d.jpg").await }).await;
+    // What it alone had is kept for people.
+    let aside: Vec<_> = std::fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains("catalog.db-aside-"))
+        .collect();
+    assert!(aside.len() == 1 && aside[0].join("catalog.db").exists(), "{aside:?}");
+    assert!(first.log().contains("catalog.db-aside-"), "{}", first.log());
+
+    // And takes over again.
+    second.stop();
+    until(|| async { readiness().await.as_deref() == Some("ok") }).await;
+    assert_eq!(put(&client, &first, "e.jpg", 5).await, Some(StatusCode::CREATED));
+    for key in ["a.jpg", "b.jpg", "d.jpg", "e.jpg"] {
+        assert!(is_there(&client, &first, key).await, "{key}");
+    }
+    let presets: Value = client.get(first.url("/api/v1/presets")).send().await.unwrap().json().await.unwrap();
+    assert!(!presets.to_string().contains("tiny"), "{presets}");
+    first.stop();
+    let listed = command(&store, &folder.path().join("third"), &["ls", "media", "--json"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(["a.jpg", "b.jpg", "d.jpg", "e.jpg"].iter().all(|key| listed.contains(key)), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_worker_ends_its_jobs_with_its_server_and_waits_for_the_next() {
+    let store = S3sFs::start();
+    store.bucket("catalogue");
+    let folder = tempfile::tempdir().unwrap();
+    let server = starter(&store, folder.path()).arg("--role=api").start();
+    let log = folder.path().join("worker.log");
+    let mut worker = larder()
+        .args(["worker", "--data-dir"])
+        .arg(folder.path())
+        .envs(environment(&store))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let upload = |server: &Server, picture: u64| {
+        let request = client()
+            .post(server.url("/api/v1/uploads?wait=30"))
+            .body(fixtures::unlike(picture, 400, 300))
+            .header("content-type", "image/jpeg")
+            .send();
+        async move { request.await.unwrap().json::<Value>().await.unwrap() }
+    };
+    assert_eq!(upload(&server, 3).await["status"], "completed");
+    server.stop();
+    until(|| async { std::fs::read_to_string(&log).unwrap().contains("let the catalogue go") }).await;
+    // Another machine goes on, and gives the catalogue back.
+    let elsewhere = starter(&store, &folder.path().join("elsewhere")).start();
+    assert_eq!(upload(&elsewhere, 4).await["status"], "completed");
+    elsewhere.stop();
+    let server = starter(&store, folder.path()).arg("--role=api").start();
+    assert_eq!(upload(&server, 5).await["status"], "completed");
+    assert!(worker.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(&log).unwrap());
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}

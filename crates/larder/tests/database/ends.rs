@@ -138,6 +138,40 @@ fn g1_signals_reach_the_program() {
 }
 
 #[test]
+fn g1_after_a_kill_the_same_file_is_not_waited_for_and_another_is() {
+    let lab = Lab::new();
+    lab.create("a.db", 5);
+    lab.push("a.db");
+    // It ends with its input, which ends with the command.
+    let script = "import sqlite3,sys; c=sqlite3.connect('b.db'); c.execute('INSERT INTO t(text) VALUES (1)'); c.commit(); print('ready', flush=True); sys.stdin.read()";
+    let mut child = lab
+        .db(&["run", &lab.url, "b.db", "--", "python3", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut elsewhere =
+        lab.db(&["run", &lab.url, "c.db", "--", "true"]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(elsewhere.try_wait().unwrap().is_none(), "another file may be of another machine");
+    elsewhere.kill().unwrap();
+    elsewhere.wait().unwrap();
+    let begun = std::time::Instant::now();
+    lab.ends(&["run", &lab.url, "b.db", "--", "true"], 0);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    lab.pull("d.db");
+    assert_eq!(lab.rows("d.db"), lab.rows("b.db"));
+    assert_ne!(lab.rows("d.db"), lab.rows("a.db"));
+}
+
+#[test]
 fn g8_the_names_of_the_environment_say_where() {
     let store = S3sFs::start();
     store.bucket("scheduler");

@@ -4,8 +4,8 @@ use std::{path::Path, process::ExitStatus};
 
 use larder_core::text::display_bytes;
 use larder_dbsync::{
-    CollectOptions, CollectWhile, Error, Event, Finished, PullOptions, ReplicateOptions, Replicator, Session,
-    Waiting, Wanted, Watch, pull,
+    CollectOptions, CollectWhile, Error, Event, FileLock, Finished, PullOptions, Remote, ReplicateOptions,
+    Replicator, Session, Waiting, Wanted, Watch, pull,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ pub async fn run(
     let watch = watch(*output, Side::Err);
     let remote = target.open(context, Creates::Yes).await?;
     output.note(format!("connected to {}", target.label()));
-    let mut session = take(remote, &watch, arguments.writing).await?;
+    let (mut session, _lock) = take(remote, file, &watch, arguments.writing).await?;
     if let Err(failure) = bring(context, &mut session, file, arguments.create, &watch).await {
         session.release().await?;
         return Err(failure);
@@ -67,8 +67,19 @@ fn collect(Collecting { no_gc, keeping }: Collecting) -> Option<CollectWhile> {
 }
 
 /// Waits for the database and takes it.
-async fn take(remote: larder_dbsync::Remote, watch: &Watch, writing: Writing) -> Result<Session, Failure> {
+///
+/// The lock is to be kept as long as the session: by it, who begins after a kill of this process knows that it is dead.
+async fn take(
+    remote: Remote,
+    file: &Path,
+    watch: &Watch,
+    writing: Writing,
+) -> Result<(Session, Option<FileLock>), Failure> {
+    let lock = FileLock::try_take(file)?;
     let mut session = Session::open(remote, None, writing.single_writer).await?;
+    if let Some(lock) = &lock {
+        lock.tell(&mut session, file);
+    }
     session
         .claim(&mut |waiting| {
             if let Waiting::For(owner) = waiting {
@@ -78,7 +89,7 @@ async fn take(remote: larder_dbsync::Remote, watch: &Watch, writing: Writing) ->
         })
         .await?;
     watch(&Event::Claimed { seq: session.newest().seq });
-    Ok(session)
+    Ok((session, lock))
 }
 
 /// Makes the file the newest version, if it is not ahead of that.
@@ -246,7 +257,7 @@ pub async fn replicate(
     let watch = watch(context.output, side);
     let remote = target.open(context, Creates::Yes).await?;
     context.output.note(format!("connected to {}", target.label()));
-    let session = take(remote, &watch, arguments.writing).await?;
+    let (session, _lock) = take(remote, file, &watch, arguments.writing).await?;
     let collect = collect(arguments.collecting);
     let options = ReplicateOptions { interval: arguments.interval.0, renew: false, collect };
     let mut replicator = Replicator::begin(session, file, options, watch.clone()).await?;

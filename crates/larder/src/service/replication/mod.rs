@@ -5,31 +5,25 @@
 //! [`Replication`].
 
 mod lock;
+mod running;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use futures::future::BoxFuture;
-use larder_catalog::{Catalog, CommitBarrier};
-use larder_core::{Ambient, Fault};
+use larder_catalog::Catalog;
+use larder_core::Ambient;
 use larder_dbsync::{
-    CollectWhile, Error, Event, PullOptions, Remote, ReplicateOptions, Replicator, Round, Session, Sidecar,
-    Waiting, Watch, pull,
+    Along, CollectWhile, Error, Event, PullOptions, Remote, ReplicateOptions, Replicator, Session, Sidecar,
+    Waiting, Watch, pull, set_aside,
 };
 use larder_store::Store;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use self::lock::{Lock, Serving};
+pub use self::running::{Ended, Replication};
 use super::open::Opening;
 use crate::{config::Config, failure::Failure};
 
@@ -65,14 +59,6 @@ pub struct Held {
     path: PathBuf,
     waits: bool,
     options: ReplicateOptions,
-    lock: Lock,
-}
-
-/// A catalogue that is replicated.
-pub struct Replication {
-    stop: CancellationToken,
-    following: JoinHandle<Replicator>,
-    waits: bool,
     lock: Lock,
 }
 
@@ -208,11 +194,35 @@ impl Follower {
     /// # Errors
     /// The catalogue here has something that the store has not; the store's.
     pub async fn pull(&self) -> Result<(), Failure> {
+        match self.try_to_pull().await {
+            Ok(()) => Ok(()),
+            Err(Error::Diverged { .. }) if self.was_taken_over().await? => {
+                let aside = set_aside(&self.path, Ambient::system().now())?;
+                tracing::error!(
+                    "another server took the catalogue over before everything that was committed here had reached the \
+                     store: what the store has counts from now on; what was here lies in {}",
+                    aside.display()
+                );
+                Ok(self.try_to_pull().await?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn try_to_pull(&self) -> Result<(), Error> {
         let watch: Watch = Arc::new(tell);
         match pull(&self.remote, &self.path, &PullOptions::default(), &watch).await {
             Ok(_) | Err(Error::Absent { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Whether the catalogue here was this data directory's, and has gone on under another holder since: what only this
+    /// one has was not acknowledged. One that never was the same as the store's is another matter.
+    async fn was_taken_over(&self) -> Result<bool, Error> {
+        let Some(sidecar) = Sidecar::read(&self.path) else { return Ok(false) };
+        let newest = self.remote.newest(None, &mut Along::default()).await?;
+        Ok(newest.is_some_and(|newest| newest.database == sidecar.database))
     }
 }
 
@@ -240,40 +250,7 @@ impl Held {
         let Self { session, path, waits, options, lock } = self;
         let watch: Watch = Arc::new(tell);
         let replicator = Replicator::begin(session, &path, options, watch).await?;
-        let shared = Arc::new(Shared::new());
-        if waits {
-            catalog.install_barrier(Arc::new(Barrier(Arc::clone(&shared))));
-        }
-        let stop = CancellationToken::new();
-        let following = tokio::spawn(follow(replicator, shared, options.interval, stop.clone()));
-        Ok(Replication { stop, following, waits, lock })
-    }
-}
-
-impl Replication {
-    /// Whether nothing is acknowledged that is not in the store.
-    pub fn waits(&self) -> bool {
-        self.waits
-    }
-
-    /// Tells commands beside this server where it answers, and by which key the owner of the data directory is known.
-    ///
-    /// # Errors
-    /// The lock's file can't be written.
-    pub fn tell_server(&self, address: &str, owner_key: &str) -> Result<(), Failure> {
-        self.lock.tell_server(address, owner_key)
-    }
-
-    /// Commits what is left, and lets the next server in.
-    pub async fn end(self) {
-        self.stop.cancel();
-        match self.following.await {
-            Ok(replicator) => match replicator.finish().await {
-                Ok(finished) => tracing::info!(version = finished.seq, "the catalogue is in the store"),
-                Err(error) => tracing::error!(%error, "the last commits are not in the store"),
-            },
-            Err(error) => tracing::error!(%error, "the replication of the catalogue ended early"),
-        }
+        Ok(Replication::begin(replicator, catalog, options.interval, waits, lock))
     }
 }
 
@@ -300,102 +277,4 @@ fn tell(event: &Event) {
         }
         _ => {}
     }
-}
-
-/// What the follower and those who wait for it know.
-struct Shared {
-    asked: AtomicU64,
-    wake: Notify,
-    state: watch::Sender<State>,
-}
-
-/// How far the replication is.
-#[derive(Debug, Clone, Default)]
-struct State {
-    /// Everything that was committed before this ask is in the store.
-    done: u64,
-    /// Asks up to this one were made while the store failed: whether they are there is not known.
-    failed: u64,
-    /// Why nothing of this process reaches the store any more.
-    ended: Option<String>,
-}
-
-impl Shared {
-    fn new() -> Self {
-        Self { asked: AtomicU64::new(0), wake: Notify::new(), state: watch::Sender::new(State::default()) }
-    }
-}
-
-/// Makes commits wait until they are in the store.
-struct Barrier(Arc<Shared>);
-
-impl CommitBarrier for Barrier {
-    fn passed(&self) -> BoxFuture<'_, larder_catalog::Result<()>> {
-        Box::pin(async {
-            let ask = self.0.asked.fetch_add(1, Ordering::SeqCst) + 1;
-            let mut state = self.0.state.subscribe();
-            self.0.wake.notify_one();
-            loop {
-                {
-                    let state = state.borrow_and_update();
-                    if state.done >= ask {
-                        return Ok(());
-                    }
-                    if let Some(why) = &state.ended {
-                        return Err(larder_catalog::Error::unavailable(why.clone()));
-                    }
-                    if state.failed >= ask {
-                        return Err(larder_catalog::Error::unavailable(
-                            "the catalogue's store does not answer",
-                        ));
-                    }
-                }
-                if state.changed().await.is_err() {
-                    return Err(larder_catalog::Error::unavailable(
-                        "the replication of the catalogue has ended",
-                    ));
-                }
-            }
-        })
-    }
-}
-
-/// Looks whenever somebody asks, and each interval; until `stop`.
-async fn follow(
-    mut replicator: Replicator,
-    shared: Arc<Shared>,
-    interval: Duration,
-    stop: CancellationToken,
-) -> Replicator {
-    let mut failures = 0_u32;
-    while !stop.is_cancelled() {
-        let asked = shared.asked.load(Ordering::SeqCst);
-        let pause = match replicator.round().await {
-            Ok(Round::Again) => Duration::ZERO,
-            Ok(_) => {
-                failures = 0;
-                shared.state.send_modify(|state| state.done = asked);
-                replicator.collect_some().await;
-                interval
-            }
-            Err(error) if error.is_passing() => {
-                failures += 1;
-                tracing::warn!(%error, failures, "the catalogue can't be replicated: trying again");
-                shared.state.send_modify(|state| state.failed = asked);
-                (Duration::from_millis(100) * 2_u32.saturating_pow(failures.min(10))).min(PAUSE_MAX)
-            }
-            Err(error) => {
-                tracing::error!(%error, "the catalogue is replicated no more: nothing that is written is acknowledged");
-                let why = Fault::from(error).detail;
-                shared.state.send_modify(|state| state.ended = Some(why));
-                break;
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = shared.wake.notified(), if failures == 0 => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-    replicator
 }
