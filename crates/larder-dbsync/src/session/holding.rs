@@ -30,7 +30,7 @@ pub enum Waiting<'a> {
 }
 
 impl Session {
-    /// Takes the database for as long as this writer adds an entry at least every [`LEASE`]. If somebody holds it,
+    /// Takes the database for as long as this writer adds an entry at least every [`LEASE`](super::LEASE). If somebody holds it,
     /// waits until it lets go or has added nothing for its time; `waiting` is told, and may end the wait by an error.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ impl Session {
     /// Lets go of the database, if it is still held.
     ///
     /// # Errors
-    /// [`Error::Store`]. Whoever comes next waits for [`LEASE`] then.
+    /// [`Error::Store`]. Whoever comes next waits for [`LEASE`](super::LEASE) then.
     pub async fn release(&mut self) -> Result<()> {
         if !self.holds() {
             return Ok(());

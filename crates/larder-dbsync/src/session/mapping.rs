@@ -26,7 +26,7 @@ impl Session {
     /// begin.
     ///
     /// # Errors
-    /// [`Error::Store`]. Nothing is lost: both only make reading faster.
+    /// [`Error::Store`](crate::Error::Store). Nothing is lost: both only make reading faster.
     pub async fn map_if_due(&mut self) -> Result<()> {
         let newest = &self.newest;
         let SinceMap { changes, others, bytes } = newest.since;
