@@ -32,6 +32,9 @@ use crate::{
     variants::source_of_shared,
 };
 
+/// Looks at a shared place before it is given up that it changes each time.
+const LOOKS: u32 = 3;
+
 /// What lies at a shared place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
@@ -113,6 +116,22 @@ impl Larder {
         at: &Place,
         (sha256, size_bytes): (&str, u64),
     ) -> Result<Content, Fault> {
+        for _ in 1..LOOKS {
+            match self.content_now_at(store, at, (sha256, size_bytes)).await {
+                // A copy between stores puts the same bytes there, without the turn.
+                Err(fault) if fault.code == Code::Conflict => {}
+                content => return content,
+            }
+        }
+        self.content_now_at(store, at, (sha256, size_bytes)).await
+    }
+
+    async fn content_now_at(
+        &self,
+        store: &str,
+        at: &Place,
+        (sha256, size_bytes): (&str, u64),
+    ) -> Result<Content, Fault> {
         let place = at.as_str();
         let Some(found) = self.store(store)?.find(at).await? else { return Ok(Content::Nothing) };
         let fingerprint = found.fingerprint.as_str();
@@ -185,27 +204,32 @@ impl Larder {
         let before = |fault| (fault, false);
         let bytes = &intent.bytes;
         let at = place(&intent.target).map_err(before)?;
-        let lies = self.content_at(&bytes.store, &at, (&bytes.sha256, bytes.size_bytes)).await;
-        let lies = lies.map_err(before)?;
-        let corrects = !matches!(lies, Content::Whole { is_known: true, .. });
-        let (fingerprint, moved) = match lies {
-            Content::Taken => return Ok(None),
-            Content::Whole { fingerprint, .. } => {
-                fail_point::reached("commit.intent");
-                (fingerprint, false)
+        let mut looks = 0;
+        let (fingerprint, moved, corrects) = loop {
+            looks += 1;
+            let lies = self.content_at(&bytes.store, &at, (&bytes.sha256, bytes.size_bytes)).await;
+            let lies = lies.map_err(before)?;
+            let corrects = !matches!(lies, Content::Whole { is_known: true, .. });
+            match lies {
+                Content::Taken => return Ok(None),
+                Content::Whole { fingerprint, .. } => {
+                    fail_point::reached("commit.intent");
+                    break (fingerprint, false, corrects);
+                }
+                // The source of a copy without bytes of its own.
+                Content::Nothing | Content::Damaged if bytes.staged_at.is_empty() => return Ok(None),
+                _ => {}
             }
-            // The source of a copy without bytes of its own.
-            Content::Nothing | Content::Damaged if bytes.staged_at.is_empty() => return Ok(None),
-            lies => {
-                self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
-                fail_point::reached("commit.intent");
-                match self.move_to_content((held, turn), intent, &at, lies == Content::Damaged).await {
-                    Ok(Some(fingerprint)) => (fingerprint, true),
-                    Ok(None) => return Ok(None),
-                    Err(fault) => {
-                        let staged = self.lies_at(&bytes.store, &bytes.staged_at).await;
-                        return Err((fault, !matches!(staged, Ok(Some(_)))));
-                    }
+            self.declare_intent(held, &Intent::Write(Box::new(intent.clone()))).await.map_err(before)?;
+            fail_point::reached("commit.intent");
+            match self.move_to_content((held, turn), intent, &at, lies == Content::Damaged).await {
+                Ok(Some(fingerprint)) => break (fingerprint, true, corrects),
+                Ok(None) => return Ok(None),
+                // It lies there now.
+                Err(fault) if fault.code == Code::Conflict && looks < LOOKS => {}
+                Err(fault) => {
+                    let staged = self.lies_at(&bytes.store, &bytes.staged_at).await;
+                    return Err((fault, !matches!(staged, Ok(Some(_)))));
                 }
             }
         };

@@ -115,6 +115,21 @@ impl Catalog {
         *self.inner.shared.barrier.write().unwrap_or_else(PoisonError::into_inner) = Some(barrier);
     }
 
+    /// Waits, as a durable commit does: everything that was committed before, also by other processes on the same files, is
+    /// as durable as promised then.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: it may not be.
+    pub async fn pass_barrier(&self) -> Result<()> {
+        if let Some(why) = self.writes_refused() {
+            return Err(Error::unavailable(why));
+        }
+        match self.inner.shared.barrier(Class::Durable) {
+            Some(barrier) => barrier.passed().await,
+            None => Ok(()),
+        }
+    }
+
     /// From now on this handle and its clones make no durable commit: somebody else writes the catalogue. Each fails as
     /// [`Error::Unavailable`], which says why.
     pub fn refuse_writes(&self, why: impl Into<String>) {

@@ -62,7 +62,15 @@ pub async fn backup(remote: &Remote, name: &str, wanted: &Wanted) -> Result<Back
         }
         wanted => {
             let map = find(remote, wanted, None, &mut Along::default()).await?;
-            Mark { database: map.database, seq: map.seq, root: map.root }
+            let kept =
+                keep_version(remote, name, Mark { database: map.database, seq: map.seq, root: map.root })
+                    .await?;
+            // It may have been about to go; from now on nothing of it does.
+            if kept.seq < remote.floor().await? && remote.map(kept.seq).await?.is_none() {
+                remove_backup(remote, name).await?;
+                return Err(Error::Absent { detail: format!("version {} has just been removed", kept.seq) });
+            }
+            return Ok(kept);
         }
     };
     keep_version(remote, name, mark).await

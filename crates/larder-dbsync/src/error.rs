@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use larder_core::{Code, Fault};
+use rustix::io::Errno;
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -151,7 +152,14 @@ impl Error {
 
     /// Whether trying again may help.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Store(larder_store::Error::Unavailable { .. }) | Self::Busy { .. })
+        match self {
+            Self::Store(larder_store::Error::Unavailable { .. }) | Self::Busy { .. } => true,
+            // Too many open files, of this process or of all: others are closed sooner or later.
+            Self::Io { source, .. } => {
+                matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE | Errno::INTR))
+            }
+            _ => false,
+        }
     }
 
     /// Whether bytes are damaged, here or in the store.

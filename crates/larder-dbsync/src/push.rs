@@ -54,6 +54,7 @@ pub async fn push(remote: &Remote, path: &Path, options: PushOptions, watch: &Wa
     let sidecar = Sidecar::read(path);
     let known = sidecar.as_ref().and_then(|sidecar| Some((sidecar.map(path)?, sidecar.fingerprint.clone()?)));
     let mut session = Session::open(remote.clone(), known, options.single_writer).await?;
+    let mut waited_for = None;
     for _ in 0..ATTEMPTS {
         let base = Arc::clone(session.newest());
         if base.page_size == 0 {
@@ -78,11 +79,12 @@ pub async fn push(remote: &Remote, path: &Path, options: PushOptions, watch: &Wa
                 Standing::Apart => return Err(apart(path, remote, &base, sidecar.as_ref())),
             }
         }
-        if base.lease.held_ms > 0 && base.lease.token != session.token() {
+        let is_held = base.lease.held_ms > 0 && base.lease.token != session.token();
+        if is_held && waited_for != Some(base.seq) {
             session.wait_until_free(&mut waiting(watch)).await?;
-            if session.newest().seq != base.seq {
-                continue;
-            }
+            // Compared again in any case: packs that were put before may have been collected as those of an old version.
+            waited_for = Some(session.newest().seq);
+            continue;
         }
         let pages = diff.change.pages.len() as u64;
         if !options.force {

@@ -271,8 +271,10 @@ impl Replicator {
         if let Err(error) = self.session.map_if_due().await {
             tracing::warn!(%error, "a map could not be written: the next commit tries again");
         }
-        if since_boot().saturating_sub(self.noted_at) > NOTE_EVERY {
-            self.note()?;
+        if since_boot().saturating_sub(self.noted_at) > NOTE_EVERY
+            && let Err(error) = self.note()
+        {
+            tracing::warn!(%error, "which version the file is could not be noted beside it: it is found out when needed");
         }
         Ok(true)
     }

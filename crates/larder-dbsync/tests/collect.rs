@@ -12,8 +12,8 @@ use std::{
 
 use larder_core::{Ambient, ManualClock, Timestamp};
 use larder_dbsync::{
-    CollectOptions, CollectWhile, Error, Event, PullOptions, ReplicateOptions, Replicator, Retention, Round,
-    Wanted, Watch, backup, unwatched, verify,
+    Along, CollectOptions, CollectWhile, Error, Event, PullOptions, ReplicateOptions, Replicator, Retention,
+    Round, Wanted, Watch, backup, unwatched, verify,
 };
 use larder_store::MemoryStore;
 use larder_testkit::faulty_store::{Failure, FaultyStore, Operation, Rule};
@@ -236,4 +236,52 @@ async fn regression_a_head_behind_a_collection_that_was_cut_off_leads_to_no_old_
     assert_eq!(verified.problems, Vec::<String>::new());
     lab.pull("newest.db").await.unwrap();
     assert_eq!(lab.contents("newest.db"), lab.contents("a.db"));
+}
+
+#[tokio::test]
+async fn regression_days_and_weeks_are_those_of_the_versions_and_a_floor_never_goes_down() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    // An hour before midnight, UTC.
+    let clock = ManualClock::at(Timestamp::from_millis(1_799_967_600_000));
+    let ambient = Ambient::repeatable(Arc::clone(&clock), 1);
+    let lab = Lab::with_ambient(Arc::new(MemoryStore::with_ambient(ambient.clone())), ambient);
+    let a = lab.create("a.db", 300);
+    // A release ends each day, as after a run; collected four times a day.
+    let mut newest_of_days = Vec::new();
+    for day in 0..20 {
+        for part in 0..4 {
+            clock.advance(6 * HOUR);
+            let id = 1 + (day * 7 + part) % 300;
+            a.execute("UPDATE t SET text = ?1 WHERE id = ?2", (format!("{day} {part}"), id)).unwrap();
+            lab.push("a.db").await.unwrap();
+            lab.collect(CollectOptions::default()).await.unwrap();
+        }
+        newest_of_days.push(lab.contents("a.db"));
+    }
+    let restored = |seq: u64| {
+        let lab = &lab;
+        async move {
+            let wanted = PullOptions { wanted: Wanted::Seq(seq), force: true, may_go_back: true };
+            lab.pull_with("r.db", wanted).await.ok().map(|_| lab.contents("r.db"))
+        }
+    };
+    let kept = async || {
+        let newest = lab.remote.newest(None, &mut Along::default()).await.unwrap().unwrap().seq;
+        let mut kept = std::collections::HashSet::new();
+        for seq in 1..=newest {
+            kept.extend(restored(seq).await);
+        }
+        kept
+    };
+    let all = kept().await;
+    for (day, contents) in newest_of_days.iter().enumerate().skip(13) {
+        assert!(all.contains(contents), "day {day} of 20 is gone");
+    }
+    // Somebody who keeps more, from now on, loses nothing of it.
+    backup(&lab.remote, "now", &Wanted::Newest).await.unwrap();
+    let longer = Retention { keep: 7 * 24 * HOUR, ..Retention::default() };
+    lab.collect(CollectOptions { retention: longer, ..CollectOptions::default() }).await.unwrap();
+    assert!(kept().await == all, "what was kept before is not kept any more");
+    let verified = verify(&lab.remote, lab.folder.path(), &unwatched()).await.unwrap();
+    assert_eq!(verified.problems, Vec::<String>::new());
 }

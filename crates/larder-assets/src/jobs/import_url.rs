@@ -121,22 +121,30 @@ impl Larder {
         };
         let ingest =
             new_job(&IngestUpload { upload_id: upload.id })?.bucket(bucket.name.clone()).subject(upload.id);
-        let lease = context.lease();
-        let stored = self
-            .catalog()
-            .commit(Class::Durable, move |tx| {
-                Box::pin(async move {
-                    tx.confirm_lease(lease).await?;
-                    tx.change_upload(upload.id, &[UploadStatus::Pending, UploadStatus::Processing], change)
+        let (larder, lease) = (self.clone(), context.lease());
+        // Dropped in the middle, it would take the bytes away of a record that is about to be there.
+        uncut(async move {
+            let stored = larder
+                .catalog()
+                .commit(Class::Durable, move |tx| {
+                    Box::pin(async move {
+                        tx.confirm_lease(lease).await?;
+                        tx.change_upload(
+                            upload.id,
+                            &[UploadStatus::Pending, UploadStatus::Processing],
+                            change,
+                        )
                         .await?;
-                    tx.enqueue(ingest).await?;
-                    tx.finish_job(lease).await
+                        tx.enqueue(ingest).await?;
+                        tx.finish_job(lease).await
+                    })
                 })
-            })
-            .await
-            .map_err(Fault::from);
-        staged.keep_unless_refused(&stored);
-        stored.map(|()| Ended::Recorded)
+                .await
+                .map_err(Fault::from);
+            staged.keep_unless_refused(&stored);
+            stored.map(|()| Ended::Recorded)
+        })
+        .await
     }
 }
 

@@ -22,18 +22,27 @@ const ENTRIES_PER_MAP: u64 = 1_024;
 /// The youngest map that may go although its version can be restored: whoever was led to it has read it.
 const MAP_AGE_MIN: Duration = Duration::from_secs(3_600);
 
+/// The names of versions that are kept.
+pub(super) async fn names_of_backups(remote: &Remote) -> Result<BTreeSet<String>> {
+    Ok(remote.list("keep/", None).await?.into_iter().map(|listed| listed.name).collect())
+}
+
 /// What lies there.
 pub(super) struct Listing {
     pub log: BTreeMap<u64, Listed>,
     pub maps: BTreeMap<u64, Listed>,
     pub packs: HashMap<Digest, Listed>,
     pub floors: Vec<u64>,
+    /// The names of versions that are kept.
+    pub backups: BTreeSet<String>,
     /// By the clock of the store, as of the newest object.
     now: Timestamp,
 }
 
 impl Listing {
     pub async fn read(remote: &Remote) -> Result<Self> {
+        // Those first that keep others from going: what is marked after this is told from them.
+        let backups = names_of_backups(remote).await?;
         let (log, maps, packs, floors) = futures::try_join!(
             remote.list("log/", None),
             remote.list("map/", None),
@@ -48,6 +57,7 @@ impl Listing {
             maps: numbered(maps),
             packs: packs.into_iter().filter_map(|one| Some((Digest::parse(&one.name)?, one))).collect(),
             floors: floors.iter().filter_map(Listed::seq).collect(),
+            backups,
             now: newest.unwrap_or(Timestamp::from_millis(0)),
         })
     }
@@ -67,7 +77,9 @@ impl Listing {
     pub fn floor(&self, newest: u64, options: &CollectOptions) -> u64 {
         let keep = options.retention.keep.max(options.age_min);
         let first = self.log.iter().find(|(seq, listed)| self.age(listed) <= keep || **seq == newest);
-        first.map_or(newest, |(seq, _)| *seq)
+        // Below one that was put, the log has gaps, whatever is to be kept now.
+        let put = self.floors.iter().copied().max().unwrap_or(0);
+        first.map_or(newest, |(seq, _)| (*seq).max(put).min(newest))
     }
 
     /// Versions below the floor that are kept, and the floor: the last of days and weeks, and backups.
@@ -78,10 +90,16 @@ impl Listing {
         options: &CollectOptions,
     ) -> Result<BTreeSet<u64>> {
         let mut points = BTreeSet::from([floor]);
-        // What has a map already may have lost its entry.
-        let older = self.log.range(..floor).chain(self.maps.range(..floor));
-        let older = older.map(|(seq, listed)| (*seq, listed.modified));
-        points.extend(options.retention.last_of_periods(older));
+        let mut older: BTreeMap<u64, Timestamp> =
+            self.log.range(..floor).map(|(seq, listed)| (*seq, listed.modified)).collect();
+        // What has a map already may have lost its entry. A map is put when it is needed, and again when pages move: how
+        // old the version is, only its contents tell.
+        for seq in self.maps.range(..floor).map(|(seq, _)| *seq).filter(|seq| !self.log.contains_key(seq)) {
+            if let Some(map) = remote.map(seq).await? {
+                older.insert(seq, Timestamp::from_millis(i64::try_from(map.time_ms).unwrap_or(i64::MAX)));
+            }
+        }
+        points.extend(options.retention.last_of_periods(older.iter().map(|(seq, time)| (*seq, *time))));
         let backups = crate::backup::backups(remote).await?;
         points.extend(backups.iter().map(|backup| backup.seq).filter(|seq| *seq < floor));
         Ok(points)
@@ -110,8 +128,9 @@ impl Listing {
         options: &CollectOptions,
     ) -> Vec<u64> {
         let age_min = options.age_min.min(MAP_AGE_MIN);
-        let below = self.maps.range(..floor).filter(|(_, listed)| self.age(listed) > options.age_min);
-        let mut spare: Vec<u64> = below.map(|(seq, _)| *seq).filter(|seq| !points.contains(seq)).collect();
+        // Whatever its age: what it names goes, too.
+        let below = self.maps.range(..floor).map(|(seq, _)| *seq);
+        let mut spare: Vec<u64> = below.filter(|seq| !points.contains(seq)).collect();
         let mut last_kept = floor;
         let last = self.maps.keys().next_back();
         for (seq, listed) in self.maps.range(floor + 1..) {

@@ -9,7 +9,7 @@ mod moves;
 mod plan;
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -33,7 +33,10 @@ use crate::{
 /// The youngest that may go: readers and writers that stood still for less are safe.
 pub const AGE_MIN: Duration = Duration::from_secs(24 * 3_600);
 
-/// Objects that are put or removed at a time.
+/// How often a collection is planned anew, since a version was marked meanwhile.
+const PLANS: u32 = 16;
+
+/// Objects that are removed at a time.
 const AT_A_TIME: usize = 16;
 
 /// What is kept.
@@ -76,6 +79,8 @@ pub(crate) struct Collection {
     report: CollectReport,
     floor: u64,
     moves: Moves,
+    /// The names of backups when it was planned.
+    backups: BTreeSet<String>,
     /// Versions that are kept and have no map yet.
     unstored: BTreeMap<u64, PageMap>,
     steps: VecDeque<Step>,
@@ -109,7 +114,7 @@ pub(crate) enum Progress {
     More,
     /// The lease has to be renewed before there can be more.
     Stale,
-    /// Somebody else has held the database meanwhile: there will be no more.
+    /// Somebody else has held the database meanwhile, or a version was marked: there will be no more by this plan.
     Void,
     /// That was all of it.
     Done(CollectReport),
@@ -129,6 +134,10 @@ impl Collection {
     ) -> Result<Progress> {
         let begun_at = since_boot();
         let remote = session.remote().clone();
+        let removes = self.steps.iter().any(|step| matches!(step, Step::Remove(..)));
+        if removes && !self.honours_new_backups(&remote).await? {
+            return Ok(Progress::Void);
+        }
         while let Some(step) = self.steps.front() {
             if session.newest().epoch != self.epoch {
                 return Ok(Progress::Void);
@@ -138,7 +147,7 @@ impl Collection {
             }
             match step {
                 Step::Map(_) | Step::Remove(..) | Step::RemoveFloor(_) => {
-                    self.some_objects(&remote, put_since).await?;
+                    session.holding(self.some_objects(&remote, put_since)).await??;
                 }
                 Step::Move => {
                     let mut newest = PageMap::clone(session.newest());
@@ -176,6 +185,22 @@ impl Collection {
         Ok(Progress::Done(self.report))
     }
 
+    /// Whether no version was marked since the plan that may be among those that are to go.
+    async fn honours_new_backups(&mut self, remote: &Remote) -> Result<bool> {
+        for name in listing::names_of_backups(remote).await? {
+            if self.backups.contains(&name) {
+                continue;
+            }
+            match remote.keep(&name).await {
+                Ok(Some(keep)) if keep.seq < self.floor => return Ok(false),
+                Ok(_) | Err(Error::Corrupt { .. } | Error::Version { .. } | Error::Invalid { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            self.backups.insert(name);
+        }
+        Ok(true)
+    }
+
     fn pop(&mut self) {
         self.steps.pop_front();
     }
@@ -199,12 +224,21 @@ impl Collection {
         Ok(())
     }
 
-    /// Some of the next steps that are of one kind, at a time.
+    /// Some of the next steps that are of one kind, at a time. Maps are put one after the other, since their order counts,
+    /// and all maps that go have gone before the first object that they may name.
     async fn some_objects(&mut self, remote: &Remote, put_since: &HashSet<Digest>) -> Result<()> {
+        let kind = |step: &Step| match step {
+            Step::Remove(Object::Map(_), _) => 1,
+            Step::Remove(..) => 2,
+            Step::RemoveFloor(_) => 3,
+            _ => 0,
+        };
         let mut some = Vec::new();
+        some.extend(self.steps.pop_front());
         while some.len() < AT_A_TIME
             && let Some(step) = self.steps.front()
-            && some.first().is_none_or(|first| std::mem::discriminant(first) == std::mem::discriminant(step))
+            && kind(step) > 0
+            && some.first().is_some_and(|first| kind(first) == kind(step))
         {
             some.extend(self.steps.pop_front());
         }
@@ -258,20 +292,24 @@ async fn put_map(remote: &Remote, seq: u64, unstored: Option<&PageMap>, moves: &
 /// # Errors
 /// [`Error::Fenced`], [`Error::Corrupt`], [`Error::Store`]. Whatever was done until then is safe.
 pub async fn collect(session: &mut Session, options: &CollectOptions) -> Result<CollectReport> {
-    let planned = plan(session.remote().clone(), Arc::clone(session.newest()), *options);
-    if options.dry_run {
-        return Ok(planned.await?.counted());
-    }
-    let mut collection = session.holding(planned).await??;
-    loop {
-        match collection.step(session, &HashSet::new(), None).await? {
-            Progress::Done(report) => return Ok(report),
-            Progress::More | Progress::Stale => session.renew().await?,
-            Progress::Void => {
-                return Err(Error::Fenced { detail: "somebody else has held the database".to_owned() });
+    for _ in 0..PLANS {
+        let planned = plan(session.remote().clone(), Arc::clone(session.newest()), *options);
+        if options.dry_run {
+            return Ok(planned.await?.counted());
+        }
+        let mut collection = session.holding(planned).await??;
+        loop {
+            match collection.step(session, &HashSet::new(), None).await? {
+                Progress::Done(report) => return Ok(report),
+                Progress::More | Progress::Stale => session.renew().await?,
+                Progress::Void if session.newest().epoch != collection.epoch => {
+                    return Err(Error::Fenced { detail: "somebody else has held the database".to_owned() });
+                }
+                Progress::Void => break,
             }
         }
     }
+    Err(Error::Internal("old versions are marked all the time: nothing can be collected".to_owned()))
 }
 
 /// As [`collect`], by a writer that takes the database for it, if nobody holds it. Nothing is written where nothing is

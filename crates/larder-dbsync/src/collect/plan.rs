@@ -36,6 +36,7 @@ pub(crate) async fn plan(
         floor: listing.floor(newest, &options),
         moves: Moves::default(),
         unstored: BTreeMap::new(),
+        backups: listing.backups.clone(),
         steps: VecDeque::new(),
     };
     let floor = collection.floor;
@@ -60,10 +61,6 @@ pub(crate) async fn plan(
     collection.report.versions = (listing.log.range(floor..).count() + below) as u64;
     if kept.last() != Some(&floor) {
         // Nothing was pushed until the floor: nothing before it can go.
-        let spare = listing.spare_maps(&points, (floor, newest), &options);
-        collection
-            .steps
-            .extend(spare.into_iter().filter(|seq| *seq > floor).map(|seq| listing.remove_map(seq)));
         return Ok(collection);
     }
     // The holder's own, from which it goes on.
@@ -82,7 +79,8 @@ pub(crate) async fn plan(
     let steps = &mut collection.steps;
     if !collection.moves.is_empty() {
         steps.push_back(Step::Move);
-        steps.extend(kept.iter().map(|seq| Step::Map(*seq)));
+        // The floor first: where a map from the floor on names the new places, all after it do.
+        steps.extend(kept.iter().rev().map(|seq| Step::Map(*seq)));
     } else {
         steps.extend(collection.unstored.keys().map(|seq| Step::Map(*seq)));
         if remote.head().await?.is_none_or(|head| head.seq < floor) {

@@ -116,12 +116,14 @@ impl Session {
     /// [`Error::Fenced`], [`Error::Corrupt`]; the work is dropped then.
     pub async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
         tokio::pin!(work);
+        let was_certain = self.is_lease_certain();
         loop {
             tokio::select! {
                 done = &mut work => return Ok(done),
                 () = tokio::time::sleep(self.lease / LOOKS_PER_LEASE) => {}
             }
-            if self.is_lease_certain() && !self.is_lease_younger_than(self.lease / 3) {
+            // Should somebody have taken it over after an outage, this tells.
+            if was_certain && self.holds() && !self.is_lease_younger_than(self.lease / 3) {
                 match self.renew().await {
                     Err(error) if error.is_passing() => {
                         tracing::warn!(%error, "the lease could not be renewed: trying again");

@@ -186,17 +186,21 @@ impl Session {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Store`].
     pub async fn refresh(&mut self) -> Result<u64> {
-        let now = since_boot();
-        let followed =
-            self.remote.follow(Arc::make_mut(&mut self.newest), None, &mut Along::default()).await?;
-        if followed.entries > 0 {
-            self.fingerprint = None;
+        let (now, before) = (since_boot(), self.newest.seq);
+        // What is the next may have come and gone.
+        let has_to_reload = self.is_long_ago();
+        if !has_to_reload && self.remote.entry(before + 1).await?.is_none() {
+            self.known_at = now;
+            return Ok(0);
         }
-        self.known_at = now;
-        if followed.moved {
+        let mut newest = PageMap::clone(&self.newest);
+        if has_to_reload || self.remote.follow(&mut newest, None, &mut Along::default()).await?.moved {
+            // Where this fails, what is known is what it was: a version that passed such an entry has places that are gone.
             self.reload().await?;
+        } else {
+            (self.newest, self.fingerprint, self.known_at) = (Arc::new(newest), None, now);
         }
-        Ok(followed.entries)
+        Ok(self.newest.seq.saturating_sub(before))
     }
 
     /// After another entry was found where one of ours should go: what is the newest now.

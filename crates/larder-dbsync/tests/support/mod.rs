@@ -27,7 +27,11 @@ impl Lab {
     }
 
     pub fn over(store: Arc<dyn Store>) -> Self {
-        let remote = Remote::new(store, "org-data/99", Ambient::system()).unwrap();
+        Self::with_ambient(store, Ambient::system())
+    }
+
+    pub fn with_ambient(store: Arc<dyn Store>, ambient: Ambient) -> Self {
+        let remote = Remote::new(store, "org-data/99", ambient).unwrap();
         Self { remote, folder: tempfile::tempdir().unwrap() }
     }
 

@@ -1,7 +1,7 @@
 //! What an operator looks at and does: queues, workers, statistics, sweeps.
 
 use larder_assets::{Action, SweepOptions};
-use larder_core::BucketName;
+use larder_core::{BucketName, Fault};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,6 +28,15 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         tag: "operation",
+        access: Access::Scoped(Action::Admin),
+        summary: "Wait until the catalogue is as durable as promised",
+        detail: "Everything that was committed to it before: where it is replicated with `commit`, that is in the store \
+                 then. A worker beside the server asks so after each of its commits.",
+        replies: &[replies(200, "it is", is_durable)],
+        ..Route::new("POST", "/api/v1/catalog/barrier", "catalog_barrier", |call| Box::pin(barrier(call)))
+    },
+    Route {
+        tag: "operation",
         access: Access::Scoped(Action::List),
         summary: "How much there is, how it grew, what was asked for, and what a month costs",
         detail: "A key that does not cover every bucket names one. Requests and growth are those of the last 30 days \
@@ -46,6 +55,15 @@ pub(super) const ROUTES: &[Route] = &[
         ..Route::new("POST", "/api/v1/gc/sweep", "sweep", |call| Box::pin(sweep(call)))
     },
 ];
+
+fn is_durable() -> Value {
+    schema::object(&[("is_durable", schema::boolean(), Need::Always)])
+}
+
+async fn barrier(call: Call) -> Outcome {
+    call.larder().catalog().pass_barrier().await.map_err(Fault::from)?;
+    ok(&json!({ "is_durable": true }))
+}
 
 fn queue() -> Value {
     schema::object(&[

@@ -31,6 +31,9 @@ pub const GRACE: Duration = Duration::from_secs(20);
 /// Time that requests get to end when a server takes over: for so long nothing can be written.
 const STANDBY_GRACE: Duration = Duration::from_secs(2);
 
+/// Time before a server that has served opens its catalogue again, when that failed.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
+
 /// The location that nginx keeps for `X-Accel-Redirect`.
 const ACCEL_LOCATION: &str = "/.larder-files";
 
@@ -41,7 +44,7 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
     open_files::raise_limit();
     let stopping = stop::on_signals()?;
     // The port first: that it is taken is known at once, and then nothing else is touched.
-    let listener = listener::bind(config.listen).await?;
+    let mut listener = listener::bind(config.listen).await?;
     let mut is_first = true;
     loop {
         let mut config = config.clone();
@@ -49,10 +52,22 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
         let stand_by = async |larder: Larder, ended: CancellationToken| {
             serve_standby(&settings, &listener, larder, ended).await;
         };
-        let opening = open_server(&mut config, arguments.dev_fallback, &stand_by);
-        let Opened { larder, replication } = tokio::select! {
-            opened = opening => opened?,
+        let opening = open_server(&mut config, arguments.dev_fallback && is_first, &stand_by);
+        let opened = tokio::select! {
+            opened = opening => opened,
             () = stopping.cancelled() => return Ok(Exit::Done),
+        };
+        let Opened { larder, replication } = match opened {
+            Ok(opened) => opened,
+            Err(failure) if is_first => return Err(failure),
+            // Who has served is not ended by an outage while it stands by.
+            Err(failure) => {
+                tracing::error!(cause = failure.cause, remedy = failure.remedy, "standing by: trying again");
+                tokio::select! {
+                    () = stopping.cancelled() => return Ok(Exit::Done),
+                    () = tokio::time::sleep(OPEN_AGAIN) => continue,
+                }
+            }
         };
         config.notices.extend(replication.as_ref().map(|replication| replicated(&config, replication)));
         let turn = Turn {
@@ -63,15 +78,18 @@ pub async fn run(context: &Context, arguments: &Serve) -> Result<Exit, Failure> 
             ending: stopping.child_token(),
             is_first,
         };
-        let served = turn.serve(config, listener::again(&listener)?).await;
+        let (served, spare) = turn.serve(config, listener).await;
         larder.catalog().close().await;
         let ended = match replication {
             Some(replication) => replication.end().await,
             None => Ok(Ended::LetGo),
         };
-        served?;
-        if ended? == Ended::LetGo || stopping.is_cancelled() {
-            break;
+        match (ended?, spare) {
+            (Ended::TakenOver, Some(spare)) if !stopping.is_cancelled() => listener = spare,
+            _ => {
+                served?;
+                break;
+            }
         }
         tracing::warn!("another server holds the catalogue: standing by");
         is_first = false;
@@ -93,20 +111,32 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Answers requests and runs jobs until a signal, or until somebody else takes the catalogue over.
-    async fn serve(&self, config: Config, listener: TcpListener) -> Result<(), Failure> {
+    /// Answers requests and runs jobs until a signal, or until somebody else takes the catalogue over: then the socket is
+    /// there still.
+    async fn serve(
+        &self,
+        config: Config,
+        listener: TcpListener,
+    ) -> (Result<(), Failure>, Option<TcpListener>) {
+        let Some(replication) = self.replication else { return (self.answer(config, listener).await, None) };
+        let mut spare = match listener::again(&listener) {
+            Ok(spare) => Some(spare),
+            Err(failure) => return (Err(failure), None),
+        };
         let serving = self.answer(config, listener);
-        let Some(replication) = self.replication else { return serving.await };
         tokio::pin!(serving);
-        tokio::select! {
-            served = &mut serving => return served,
-            () = replication.lost() => self.ending.cancel(),
+        loop {
+            tokio::select! {
+                served = &mut serving => return (served, spare),
+                () = replication.lost() => break,
+                // A signal: whoever comes now is to be refused at once.
+                () = self.ending.cancelled(), if spare.is_some() => spare = None,
+            }
         }
+        self.ending.cancel();
         // Nothing can be written, and what is read is old: whoever is under way gets no more than a moment.
-        match tokio::time::timeout(STANDBY_GRACE, serving).await {
-            Ok(served) => served,
-            Err(_) => Ok(()),
-        }
+        let served = tokio::time::timeout(STANDBY_GRACE, serving).await;
+        (served.unwrap_or(Ok(())), spare)
     }
 
     async fn answer(&self, mut config: Config, listener: TcpListener) -> Result<(), Failure> {
@@ -121,7 +151,7 @@ impl Turn<'_> {
             replication.tell_server(&url, larder.settings().owner_key.as_deref().unwrap_or_default())?;
         }
         let server = Server { address: url, pid: std::process::id(), runs_jobs };
-        let _presence = Presence::mark(&config.data_dir, &server)
+        let mut presence = Presence::mark(&config.data_dir, &server)
             .map_err(|error| Failure::file(&config.data_dir.join("server.json"), "written", error))?;
         let worker = match runs_jobs {
             true => Some(Worker::start((*larder).clone(), worker_options(&config)).await?),
@@ -136,6 +166,10 @@ impl Turn<'_> {
         // From the first signal on no job is begun, and requests and jobs end in the same time.
         let jobs = async {
             ending.cancelled().await;
+            if replication.is_some_and(Replication::is_lost) {
+                // Workers end their jobs by that.
+                drop(presence.take());
+            }
             if let Some(worker) = worker {
                 worker.stop(GRACE).await;
             }

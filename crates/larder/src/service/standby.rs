@@ -41,12 +41,12 @@ impl Standby<'_> {
         while !self.ended.is_cancelled() {
             match self.open().await {
                 Ok(larder) => {
+                    let turn = self.ended.child_token();
                     let following = async {
-                        while self.moves_on().await {
-                            self.follow().await;
-                        }
+                        while self.moves_on().await && self.follow().await {}
+                        turn.cancel();
                     };
-                    tokio::join!(serve(larder.clone(), self.ended.clone()), following);
+                    tokio::join!(serve(larder.clone(), turn.clone()), following);
                     larder.catalog().close().await;
                 }
                 Err(failure) => {
@@ -76,12 +76,16 @@ impl Standby<'_> {
         }
     }
 
-    async fn follow(&self) {
-        while let Err(failure) = self.follower.pull().await {
-            tracing::warn!(cause = failure.cause, "the catalogue can't be followed");
+    /// Whether it goes on; else the catalogue has to be opened anew.
+    async fn follow(&self) -> bool {
+        loop {
+            match self.follower.pull_beside_readers().await {
+                Ok(goes_on) => return goes_on,
+                Err(failure) => tracing::warn!(cause = failure.cause, "the catalogue can't be followed"),
+            }
             self.pauses().await;
             if self.ended.is_cancelled() {
-                break;
+                return false;
             }
         }
     }

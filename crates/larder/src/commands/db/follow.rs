@@ -78,7 +78,7 @@ async fn take(
     let lock = FileLock::try_take(file)?;
     let mut session = Session::open(remote, None, writing.single_writer).await?;
     if let Some(lock) = &lock {
-        lock.tell(&mut session, file);
+        lock.tell(&mut session);
     }
     session
         .claim(&mut |waiting| {
@@ -88,6 +88,9 @@ async fn take(
             Ok(())
         })
         .await?;
+    if let Some(lock) = &lock {
+        lock.record(&session)?;
+    }
     watch(&Event::Claimed { seq: session.newest().seq });
     Ok((session, lock))
 }

@@ -22,8 +22,11 @@ use larder_dbsync::{
 use larder_store::Store;
 use tokio::sync::Notify;
 
-use self::lock::{Lock, Serving};
-pub use self::running::{Ended, Replication};
+use self::lock::Lock;
+pub use self::{
+    lock::Serving,
+    running::{Ended, Replication},
+};
 use super::open::Opening;
 use crate::{config::Config, failure::Failure};
 
@@ -205,6 +208,19 @@ impl Follower {
                 );
                 Ok(self.try_to_pull().await?)
             }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// As [`pull`](Self::pull), while the catalogue is open: `false` if it has to be closed first, since it has something
+    /// that the store has not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn pull_beside_readers(&self) -> Result<bool, Failure> {
+        match self.try_to_pull().await {
+            Ok(()) => Ok(true),
+            Err(Error::Diverged { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
