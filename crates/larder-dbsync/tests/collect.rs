@@ -13,10 +13,10 @@ use std::{
 use larder_core::{Ambient, ManualClock, Timestamp};
 use larder_dbsync::{
     Along, CollectOptions, CollectWhile, Error, Event, PullOptions, ReplicateOptions, Replicator, Retention,
-    Round, Wanted, Watch, backup, unwatched, verify,
+    Round, Wanted, Watch, backup, format::Source, unwatched, verify,
 };
 use larder_store::MemoryStore;
-use larder_testkit::faulty_store::{Failure, FaultyStore, Operation, Rule};
+use larder_testkit::faulty_store::{Failure, Faults, FaultyStore, Operation, Rule};
 use support::{Lab, held};
 
 /// Nothing of the past but backups.
@@ -196,8 +196,11 @@ async fn a_collection_that_was_planned_before_another_writer_came_is_void() {
     assert!(!matches!(lab.pull_with("b.db", gone).await, Err(Error::Absent { .. })), "and all is there");
 }
 
-#[tokio::test]
-async fn regression_a_head_behind_a_collection_that_was_cut_off_leads_to_no_old_places() {
+/// What all objects of must be older than to go.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A database whose old versions leave less than half of each entry needed, by the clock of its store.
+async fn with_little_of_each_entry() -> (Lab, Faults, Arc<ManualClock>, rusqlite::Connection) {
     let clock = ManualClock::at(Timestamp::from_millis(1_800_000_000_000));
     let (store, faults) =
         FaultyStore::new(MemoryStore::with_ambient(Ambient::repeatable(Arc::clone(&clock), 1)));
@@ -212,11 +215,16 @@ async fn regression_a_head_behind_a_collection_that_was_cut_off_leads_to_no_old_
             .unwrap();
         lab.push("a.db").await.unwrap();
     }
-    const HOUR: Duration = Duration::from_secs(3_600);
-    let of_an_hour = CollectOptions { retention: NOTHING, age_min: HOUR, dry_run: false };
     clock.advance(2 * HOUR);
     a.execute("UPDATE t SET text = 'later' WHERE id = 7", []).unwrap();
     lab.push("a.db").await.unwrap();
+    (lab, faults, clock, a)
+}
+
+#[tokio::test]
+async fn regression_a_head_behind_a_collection_that_was_cut_off_leads_to_no_old_places() {
+    let of_an_hour = CollectOptions { retention: NOTHING, age_min: HOUR, dry_run: false };
+    let (lab, faults, clock, a) = with_little_of_each_entry().await;
     faults.add(Rule::on(Operation::Put).at("/head").fails(Failure::Unavailable));
     assert!(lab.collect(of_an_hour).await.is_err());
     faults.mend();
@@ -240,7 +248,6 @@ async fn regression_a_head_behind_a_collection_that_was_cut_off_leads_to_no_old_
 
 #[tokio::test]
 async fn regression_days_and_weeks_are_those_of_the_versions_and_a_floor_never_goes_down() {
-    const HOUR: Duration = Duration::from_secs(3_600);
     // An hour before midnight, UTC.
     let clock = ManualClock::at(Timestamp::from_millis(1_799_967_600_000));
     let ambient = Ambient::repeatable(Arc::clone(&clock), 1);
@@ -284,4 +291,25 @@ async fn regression_days_and_weeks_are_those_of_the_versions_and_a_floor_never_g
     assert!(kept().await == all, "what was kept before is not kept any more");
     let verified = verify(&lab.remote, lab.folder.path(), &unwatched()).await.unwrap();
     assert_eq!(verified.problems, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn regression_a_look_that_fails_after_a_collection_leaves_no_old_places() {
+    let (lab, faults, _, _) = with_little_of_each_entry().await;
+    let mut standby = lab.session().await;
+    let of_an_hour = CollectOptions { retention: NOTHING, age_min: HOUR, dry_run: false };
+    assert!(lab.collect(of_an_hour).await.unwrap().rewritten_bytes > 0);
+    // It sees that frames have moved, and not where to.
+    faults.add(Rule::on(Operation::Open).at("/head").times(1).fails(Failure::Unavailable));
+    assert!(standby.refresh().await.is_err());
+    faults.mend();
+    standby.refresh().await.unwrap();
+    let objects = lab.objects().await;
+    for (source, _) in standby.newest().sources() {
+        let name = match source {
+            Source::Log { seq, .. } => format!("/log/{seq:016x}"),
+            Source::Pack(digest) => format!("/pack/{digest}"),
+        };
+        assert!(objects.iter().any(|(object, _)| object.ends_with(&name)), "{name} is gone");
+    }
 }

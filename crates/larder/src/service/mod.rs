@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod banner;
+pub mod beside;
 mod cache;
 pub mod listener;
 pub mod log;
