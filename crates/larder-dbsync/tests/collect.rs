@@ -313,3 +313,33 @@ async fn regression_a_look_that_fails_after_a_collection_leaves_no_old_places() 
         assert!(objects.iter().any(|(object, _)| object.ends_with(&name)), "{name} is gone");
     }
 }
+
+#[tokio::test]
+async fn a_version_that_is_marked_while_it_is_about_to_go_stays() {
+    let (lab, _, _, a) = with_little_of_each_entry().await;
+    let marked = lab.remote.newest(None, &mut Along::default()).await.unwrap().unwrap().seq - 2;
+    let collect = CollectWhile {
+        options: CollectOptions { retention: NOTHING, age_min: HOUR, dry_run: false },
+        every: Duration::ZERO,
+        every_entries: u64::MAX,
+    };
+    let options = ReplicateOptions { renew: true, collect: Some(collect), ..ReplicateOptions::default() };
+    let mut replicator =
+        Replicator::begin(held(&lab).await, &lab.path("a.db"), options, unwatched()).await.unwrap();
+    a.execute("UPDATE t SET text = 'due' WHERE id = 7", []).unwrap();
+    assert_eq!(replicator.round().await.unwrap(), Round::Committed);
+    // Plans, and knows the plan.
+    replicator.collect_some().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    replicator.collect_some().await;
+    backup(&lab.remote, "in time", &Wanted::Seq(marked)).await.unwrap();
+    for _ in 0..50 {
+        replicator.collect_some().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    replicator.finish().await.unwrap();
+    let wanted = PullOptions { wanted: Wanted::Name("in time".to_owned()), ..PullOptions::default() };
+    assert_eq!(lab.pull_with("marked.db", wanted).await.unwrap().seq, marked);
+    let verified = verify(&lab.remote, lab.folder.path(), &unwatched()).await.unwrap();
+    assert_eq!(verified.problems, Vec::<String>::new());
+}

@@ -1,6 +1,9 @@
 //! How commands end, and what they say.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::{Child, Stdio},
+    time::Duration,
+};
 
 use larder_testkit::{
     s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, moto, proxy, s3s_fs::S3sFs},
@@ -116,14 +119,11 @@ fn g1_a_program_runs_on_the_database_and_its_code_is_the_commands() {
     lab.ends(&["pull", &format!("{}2", lab.url), "new2.db"], 0);
 }
 
-#[test]
-fn g1_signals_reach_the_program() {
-    let lab = Lab::new();
-    lab.create("a.db", 5);
-    lab.push("a.db");
-    let script = "import signal,sys,time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(33)); print('ready', flush=True); time.sleep(60)";
+/// Runs a script on `b.db`, and waits until it says that it is ready.
+fn started(lab: &Lab, script: &str) -> Child {
     let mut child = lab
         .db(&["run", &lab.url, "b.db", "--", "python3", "-c", script])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -132,6 +132,16 @@ fn g1_signals_reach_the_program() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
         .unwrap();
     assert_eq!(line, "ready\n");
+    child
+}
+
+#[test]
+fn g1_signals_reach_the_program() {
+    let lab = Lab::new();
+    lab.create("a.db", 5);
+    lab.push("a.db");
+    let script = "import signal,sys,time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(33)); print('ready', flush=True); time.sleep(60)";
+    let mut child = started(&lab, script);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(33));
     lab.push("b.db");
@@ -144,17 +154,7 @@ fn g1_after_a_kill_the_same_file_is_not_waited_for_and_another_is() {
     lab.push("a.db");
     // It ends with its input, which ends with the command.
     let script = "import sqlite3,sys; c=sqlite3.connect('b.db'); c.execute('INSERT INTO t(text) VALUES (1)'); c.commit(); print('ready', flush=True); sys.stdin.read()";
-    let mut child = lab
-        .db(&["run", &lab.url, "b.db", "--", "python3", "-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    assert_eq!(line, "ready\n");
+    let mut child = started(&lab, script);
     child.kill().unwrap();
     child.wait().unwrap();
     let mut elsewhere =
